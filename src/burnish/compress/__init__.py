@@ -1,0 +1,1 @@
+"""Steps that make `work.model` smaller or faster."""

@@ -1,0 +1,1 @@
+"""From a request and a budget to one measured, chosen model."""

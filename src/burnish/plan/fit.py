@@ -1,0 +1,224 @@
+"""The whole way: data -> baselines -> tune -> compress -> engines -> choice -> parity -> test, resumable throughout."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from burnish import recipe as recipes
+from burnish import runs
+from burnish.catalog import build
+from burnish.errors import BudgetNotMet, Missing, problem
+from burnish.plan import finish
+from burnish.plan.candidate import Candidate, Tried, engines_for, measure
+from burnish.plan.choose import judge, nearest_three, time_all
+from burnish.plan.forecast import Forecast, as_json, disk_free, forecast
+from burnish.plan.ground import Ground, lay
+from burnish.plan.request import Request, open_run, recipes_for, tuning_of
+from burnish.plan.search import Clock, Left, tune, walk
+from burnish.tune.finetune import FineTune
+from burnish.words import say
+
+__all__ = ["fit", "not_met", "plan"]
+
+Report = Callable[[str, float, Mapping[str, Any]], None]
+RACE_SHARE, RACE_SECONDS = 0.12, 40.0
+
+
+def fit(request: Request, folder: Path, report: Report) -> dict[str, Any]:
+    """Answer `request` in `folder`; returns what result.json holds, which is also how a finished run is found again.
+
+    Raises BudgetNotMet when nothing meets the limits: the run is then complete all the same, with the nearest
+    candidate as its artifact.
+    """
+    start = time.monotonic()
+    wanted = recipes_for(request)  # first, so that a spelling mistake costs nothing
+    open_run(folder, request)
+    if (folder / "result.json").is_file() and (folder / "manifest.json").is_file():
+        return dict(runs.read_json(folder / "result.json"))
+    ground = lay(folder, request, report)
+    expected = _forecast(ground, len(wanted), report)
+    clock = Clock(request.budget.time, expected["rest_seconds"], start)
+    reference_work = tune(ground, _tuning(request, expected), clock, report)
+    candidates, left = _candidates(ground, wanted, reference_work, expected, clock, report)
+    reference = candidates[0]
+    chosen, met = _race(ground, candidates, reference, report)
+    result = _finish(ground, candidates, left, chosen, reference, report, met=met)
+    result |= {"forecast": expected, "seconds": round(time.monotonic() - start, 1)}
+    finish.seal(ground, result)
+    (folder / "recipe.yaml").write_text(_recipe_of(ground, chosen))
+    runs.write_json(folder / "candidates.json", result["candidates"])
+    runs.write_json(folder / "result.json", result)
+    return result
+
+
+def not_met(result: Mapping[str, Any]) -> BudgetNotMet:
+    """The error for a finished run that meets no limit, with the nearest three."""
+    nearest = [c for c in result["candidates"] if c.get("near")]
+    lines = "; ".join(
+        say(
+            "{name} on {engine} {precision}: {mb:.1f} MB, p95 {p95:.1f} ms, drop {drop:.1f} ({why})",
+            name=c["name"],
+            engine=c["engine"],
+            precision=c["precision"],
+            mb=c["size_bytes"] / 1e6,
+            p95=c["p95_ms"],
+            drop=c["drop"]["value"],
+            why=c["why"],
+        )
+        for c in nearest
+    )
+    limits = ", ".join(f"{k} {v}" for k, v in result["budget"]["limits"].items())
+    given = say("nothing meets the limits ({limits})", limits=limits)
+    expected = say("a candidate within them; the nearest: {lines}", lines=lines)
+    return BudgetNotMet(problem(given, expected, say("loosen the limit that is named last, or give --time more")))
+
+
+def plan(request: Request, folder: Path, report: Report) -> dict[str, Any]:
+    """The dry run: what would be tried and what it should cost, from a few real steps. Writes nothing lasting."""
+    import tempfile
+
+    wanted = recipes_for(request)
+    with tempfile.TemporaryDirectory() as scratch:
+        ground = lay(Path(scratch), request, report)
+        facts = _forecast(ground, len(wanted), report)
+    facts["disk_free_bytes"] = disk_free(folder)
+    return {
+        **facts,
+        "recipes": [{"name": r.name, "why": r.why, "steps": [u.name for u in r.uses]} for r in wanted],
+    }
+
+
+def _forecast(ground: Ground, recipe_count: int, report: Report) -> dict[str, Any]:
+    """Timed once and kept: a resumed run must train with the settings it began with."""
+    place = ground.run / "forecast.json"
+    if not place.is_file():
+        report(say("timing a few training steps"), 0.0, {})
+        step = _tuning(ground.request, {})
+        found: Forecast = forecast(ground.work, step, ground.request.budget, recipe_count)
+        free = disk_free(ground.run)
+        if found.disk_bytes > free:
+            given = say(
+                "this run needs about {need:.1f} GB of disk, {free:.1f} GB are free",
+                need=found.disk_bytes / 1e9,
+                free=free / 1e9,
+            )
+            raise Missing(problem(given, say("enough room"), say("--out on another disk, or free some space")))
+        runs.write_json(
+            place,
+            {
+                **as_json(found, []),
+                "rest_seconds": found.rest_seconds,
+                "student_seconds": found.student_seconds,
+            },
+        )
+    return dict(runs.read_json(place))
+
+
+def _tuning(request: Request, expected: Mapping[str, Any]) -> FineTune:
+    """The tuning step, with what had to be cut for the time limit."""
+    use = tuning_of(request, [recipes.load(request.recipe)] if request.recipe else recipes_for(request)[:1])
+    step = build(use.name, use.settings)
+    assert isinstance(step, FineTune)
+    if expected.get("reasons"):
+        step = replace(
+            step,
+            epochs=expected["epochs"] if step.epochs is None else step.epochs,
+            max_length=expected["max_length"] if step.max_length is None else step.max_length,
+        )
+    return step
+
+
+def _candidates(
+    ground: Ground,
+    wanted: list[recipes.Recipe],
+    reference: Tried,
+    expected: Mapping[str, Any],
+    clock: Clock,
+    report: Report,
+) -> tuple[list[Candidate], list[Left]]:
+    """Every work on every engine that suits it; the plain torch one of the reference comes first."""
+    made: list[Candidate] = []
+    left: list[Left] = []
+
+    def build_all(tried: Tried, *, is_reference: bool) -> None:
+        for engine, precision in engines_for(tried.work, reference=is_reference):
+            report(
+                say(
+                    "building {name} for {engine} {precision}",
+                    name=tried.name,
+                    engine=engine,
+                    precision=precision,
+                ),
+                0.0,
+                {},
+            )
+            made.append(measure(ground.run, tried, engine, precision, reference.outputs, ground.request.model))
+
+    build_all(reference, is_reference=True)
+    for one in wanted:
+        needed = _seconds(one, expected)
+        if needed > clock.left():
+            why = say("it needs about {n:.0f} s, {left:.0f} s are left", n=needed, left=max(0.0, clock.left()))
+            left.append(Left(one, tuple(u.name for u in one.uses), "not tried", why))
+            continue
+        report(say("trying {name}", name=one.name), 0.0, {})
+        for found in walk(ground, one, reference, ground.request.budget.drop, clock, report):
+            if isinstance(found, Left):
+                left.append(found)
+            else:
+                build_all(found, is_reference=False)
+    return made, left
+
+
+def _seconds(one: recipes.Recipe, expected: Mapping[str, Any]) -> float:
+    """About how long a recipe takes after tuning."""
+    students = [use for use in one.uses if use.name == "compress/student"]
+    return 10.0 + sum(expected["student_seconds"] * 2 * float(use.settings.get("share", 0.5)) for use in students)
+
+
+def _race(ground: Ground, candidates: list[Candidate], reference: Candidate, report: Report) -> tuple[Candidate, bool]:
+    budget = ground.request.budget
+    seconds = RACE_SECONDS if budget.time is None else min(RACE_SECONDS, RACE_SHARE * budget.time)
+    report(say("racing {n} candidates for {s:.0f} s", n=len(candidates), s=seconds), 0.0, {})
+    readings = time_all(candidates, reference, ground.work.valid, seconds)
+    chosen = judge(candidates, reference, readings, budget)
+    if chosen is not None:
+        return chosen, True
+    near = nearest_three(candidates, budget)
+    for candidate in near:
+        candidate.facts["near"] = True
+    near[0].facts["status"] = "chosen"
+    return near[0], False
+
+
+def _finish(
+    ground: Ground,
+    candidates: list[Candidate],
+    left: list[Left],
+    chosen: Candidate,
+    reference: Candidate,
+    report: Report,
+    *,
+    met: bool,
+) -> dict[str, Any]:
+    report(say("serving the artifact over HTTP and comparing every validation row"), 0.0, {})
+    parity = finish.deliver(ground, chosen)
+    report(say("scoring the test rows, once"), 0.0, {})
+    facts = [c.facts for c in candidates] + [
+        {"name": item.recipe.name, "steps": list(item.steps), "status": item.status, "why": item.why} for item in left
+    ]
+    return finish.answer(ground, facts, chosen, reference, ground.request.budget, parity, met=met)
+
+
+def _recipe_of(ground: Ground, chosen: Candidate) -> str:
+    """recipe.yaml: the chosen steps with every setting written out, from the records."""
+    import yaml
+
+    records = {r.key: r for r in runs.read_records(ground.run)}
+    steps, key = [], chosen.tried.key
+    while key in records:
+        steps.append({"use": records[key].step, **records[key].settings})
+        key = records[key].parent
+    return yaml.safe_dump({"name": chosen.tried.name, "steps": steps[::-1]}, sort_keys=False, allow_unicode=True)

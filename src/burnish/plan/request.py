@@ -1,0 +1,102 @@
+"""What was asked, and the run folder that answers it."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from burnish import recipe, runs
+from burnish.catalog import parse
+from burnish.errors import UsageError, problem
+from burnish.plan.budget import Budget
+from burnish.recipe import Recipe, Use
+from burnish.words import say
+
+__all__ = ["Request", "open_run", "recipes_for", "run_name"]
+
+REFERENCE = "tune/finetune"
+# Cheapest promise first: seconds without training, then students, the deeper first.
+USUAL = ("int8", "vocabulary-int8", "student-half", "student-third")
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides a run, except the machine. Written to request.json with every default."""
+
+    data: str
+    model: str
+    task: str | None = None
+    text: str | None = None
+    pair: str | None = None
+    target: str | None = None
+    test: str | None = None
+    metric: str | None = None
+    seed: int = 0
+    budget: Budget = field(default_factory=Budget)
+    recipe: str | None = None  # a file or a name: only this one is tried
+    steps: tuple[str, ...] = ()  # 'compress/int8:smallest=32': one recipe made of these
+    settings: Mapping[str, str] = field(default_factory=dict)  # for tune/finetune, in every recipe
+    new_head: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def recipes_for(request: Request) -> list[Recipe]:
+    """The recipes to try, the reference left out, each beginning with the same tuning step.
+
+    Raises UsageError for an unknown recipe, step or setting.
+    """
+    if request.recipe is not None:
+        found = [recipe.load(request.recipe)]
+    elif request.steps:
+        uses = tuple(Use(*parse(text)) for text in request.steps)
+        found = [Recipe("as asked", "", uses)]
+    else:
+        found = [recipe.load(name) for name in USUAL]
+    tuning = tuning_of(request, found)
+    rest = [tuple(u for u in r.uses if u.name != REFERENCE) for r in found]
+    return [Recipe(r.name, r.why, (tuning, *uses)) for r, uses in zip(found, rest, strict=True) if uses]
+
+
+def tuning_of(request: Request, found: list[Recipe] | None = None) -> Use:
+    """The tuning step, with what the recipe, `--with tune/finetune:...` and `--set` say of it."""
+    asked: dict[str, Any] = {}
+    for use in (u for r in found or [] for u in r.uses if u.name == REFERENCE):
+        asked.update(use.settings)
+    return Use(REFERENCE, asked | dict(request.settings))
+
+
+def run_name(data: str) -> str:
+    """A folder name from a data set's name: 'reviews.csv' -> 'reviews'."""
+    stem = "stdin" if data == "-" else Path(data).name.split(".")[0] or "run"
+    return re.sub(r"[^\w-]+", "-", stem)
+
+
+def open_run(folder: Path, request: Request) -> bool:
+    """Make the run folder, or find the same request in it; return whether there is something to resume.
+
+    Raises UsageError when the folder holds another request or something that is not a run.
+    """
+    if (folder / "request.json").is_file():
+        before = runs.read_json(folder / "request.json")
+        now = request.to_json()
+        other = sorted(k for k in now if _plain(now[k]) != before.get(k))
+        if other:
+            given = say("{folder} holds another request (different: {other})", folder=folder, other=", ".join(other))
+            hint = say("--out another/folder, or delete {folder}", folder=folder)
+            raise UsageError(problem(given, say("the same request, to go on with it, or a new folder"), hint))
+        return True
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        given = say("{folder} is there and is not a burnish run", folder=folder)
+        raise UsageError(problem(given, say("a new or empty folder"), say("--out another/folder")))
+    runs.write_json(folder / "request.json", request.to_json())
+    return False
+
+
+def _plain(value: Any) -> Any:
+    import json
+
+    return json.loads(json.dumps(value))

@@ -1,0 +1,115 @@
+"""Try the recipes, cheapest promise first; leave early where the validation rows have already spoken."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from burnish.core import Desk, Step, Task, Work, run
+from burnish.measure.intervals import paired_drop
+from burnish.measure.quality import quality
+from burnish.measure.size import model_size
+from burnish.plan.cache import Works
+from burnish.plan.candidate import Tried, torch_outputs
+from burnish.plan.ground import Ground
+from burnish.recipe import Recipe
+from burnish.words import say
+
+__all__ = ["Clock", "Left", "tune", "walk"]
+
+
+@dataclass
+class Clock:
+    """Seconds of the whole run, earlier parts of a killed run not counted."""
+
+    limit: float | None
+    reserve: float  # kept back for the race, parity and the report
+    start: float
+
+    def left(self) -> float:
+        return float("inf") if self.limit is None else self.limit - self.reserve - (time.monotonic() - self.start)
+
+    def deadline(self, share: float = 1.0) -> float | None:
+        """When a step that may use `share` of what is left should be done."""
+        return None if self.limit is None else time.monotonic() + max(1.0, share * self.left())
+
+
+@dataclass(frozen=True)
+class Left:
+    """A recipe that was not walked to its end, and why."""
+
+    recipe: Recipe
+    steps: tuple[str, ...]
+    status: str  # 'dropped early' or 'not tried'
+    why: str
+
+
+class _Memo:
+    """Scores a work once, though it is needed as a probe, for the drop and as an engine's reference."""
+
+    def __init__(self) -> None:
+        self.work: Work | None = None
+        self.outputs_NC = np.empty(0)
+
+    def __call__(self, work: Work) -> np.ndarray:
+        if work is not self.work:
+            self.outputs_NC, self.work = torch_outputs(work), work
+        return self.outputs_NC
+
+
+def tune(ground: Ground, step: Step, clock: Clock, report: Callable[..., None]) -> Tried:
+    """The reference: the tuned float model every other one is compared with."""
+    memo = _Memo()
+    lent = Desk(report=report, deadline=clock.deadline(0.7))
+    for work, record in run(
+        [step], ground.work, _probes(ground.work.task, memo), _cache(ground), parent=ground.key, lent=lent,
+        seed=ground.request.seed,
+    ):  # fmt: skip
+        return Tried(say("tuned"), "tuned", (record.step,), record.key, work, memo(work))
+    raise AssertionError("a step was run")
+
+
+def walk(
+    ground: Ground, recipe: Recipe, reference: Tried, limit: float, clock: Clock, report: Callable[..., None]
+) -> Iterator[Tried | Left]:
+    """Walk one recipe from the tuned work on; yield what it ends in.
+
+    It is left early when, after some step, even the kindest end of the paired interval loses more than `limit`
+    points: the steps after it would only make the model smaller, not better.
+    """
+    memo, steps = _Memo(), recipe.build()[1:]
+    names: list[str] = list(reference.steps)
+    last: Tried | None = None
+    targets = ground.work.task.encode(ground.work.valid)
+    lent = Desk(report=report, deadline=clock.deadline())
+    for work, record in run(
+        steps, reference.work, _probes(ground.work.task, memo), _cache(ground), parent=reference.key, lent=lent,
+        seed=ground.request.seed,
+    ):  # fmt: skip
+        names.append(record.step)
+        last = Tried(recipe.name, recipe.name, tuple(names), record.key, work, memo(work))
+        drop = paired_drop(ground.work.task, reference.outputs, last.outputs, targets)
+        if drop.low > limit:
+            why = say(
+                "after {step} it loses {v:.1f} points, surely over {limit:.1f}",
+                step=record.step,
+                v=drop.value,
+                limit=limit,
+            )
+            yield Left(recipe, tuple(names), "dropped early", why)
+            return
+    if last is not None:
+        yield last
+
+
+def _cache(ground: Ground) -> Works:
+    return Works(ground.run, ground.work.train)
+
+
+def _probes(task: Task, memo: _Memo) -> dict[str, Callable[[Work], Any]]:
+    return {
+        "quality": lambda work: quality(memo(work), task.encode(work.valid), task),
+        "size": lambda work: model_size(work.model),
+    }

@@ -1,0 +1,175 @@
+"""ONNX Runtime on the CPU: the default engine, fastest for INT8 and close to the best for float.
+
+The export is torch's own (`torch.onnx.export` with dynamo) at opset 23, whose Attention operator keeps the graph
+short. ONNX's dynamic INT8 takes one scale for a whole activation tensor, so who shares a batch, and how much it is
+padded, can change an answer. Rows are therefore run alone, without padding, each on a thread of its own: on CPUs
+that is also the fastest way to use the cores, since a matrix product of one short row does not split well.
+"""
+
+import contextlib
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from burnish.core import Predictor
+from burnish.errors import DataError, UsageError, problem
+from burnish.serve.engines import example, input_names
+from burnish.serve.files import inside
+from burnish.words import say
+
+__all__ = ["available", "build", "export", "load"]
+
+NAME = "onnx"
+PRECISIONS = ("fp32", "int8")
+ALONE = ("fp32", "int8")
+FILE = "model.onnx"
+OPSET = 23
+
+
+def available() -> str | None:
+    if find_spec("onnxruntime"):
+        return None
+    return say("the package onnxruntime is not installed: pip install onnxruntime")
+
+
+def build(model: Any, tokenizer: Any, folder: Path, *, precision: str, max_length: int) -> list[str]:
+    """Raises UsageError when `precision` is not what the layers of `model` hold, or the export fails."""
+    before = set(folder.iterdir())
+    _check_precision(model, precision)
+    program = export(model, tokenizer, max_length=max_length)
+    program.save(str(folder / FILE))
+    return sorted(path.name for path in set(folder.iterdir()) - before)
+
+
+def export(model: Any, tokenizer: Any, *, max_length: int, opset: int = OPSET) -> Any:
+    """`model` as a torch.onnx.ONNXProgram with free batch and length (up to `max_length`), nothing printed.
+
+    Source lines, which name folders of this machine, are taken out: they would also be a megabyte.
+    """
+    import torch
+
+    from burnish import models
+
+    inputs = input_names(model, tokenizer)
+    args = tuple(torch.from_numpy(a) for a in example(inputs, min(7, max_length)).values())
+    batch, length = (
+        torch.export.Dim("batch", min=1, max=65536),
+        torch.export.Dim("length", min=1, max=max(max_length, 2)),
+    )
+    with _silence(), torch.inference_mode(False), torch.no_grad():
+        try:
+            program = torch.onnx.export(
+                _logits_of(_traceable(model), inputs),
+                args,
+                dynamo=True,
+                dynamic_shapes=(tuple({0: batch, 1: length} for _ in inputs),),
+                custom_translation_table=models.onnx_translations() or None,
+                opset_version=opset,
+                input_names=inputs,
+                output_names=["logits"],
+                verbose=False,
+            )
+        except Exception as error:  # torch raises many kinds; all mean the same to who asked
+            raise _no_export(model, error) from error
+    assert program is not None  # None is for the old exporter
+    _strip(program.model)
+    return program
+
+
+def _no_export(model: Any, error: Exception) -> UsageError:
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    given = say("the model ({kind}) cannot be exported to ONNX: {line}", kind=model.config.model_type, line=line)
+    hint = say("serve it with the torch engine, or report the model's type")
+    return UsageError(problem(given, say("a model that torch.export can trace"), hint))
+
+
+def _traceable(model: Any) -> Any:
+    """A float32 copy on the CPU, with the attention that becomes one ONNX operator where the family has it."""
+    made = copy.deepcopy(model).to("cpu").float().eval()
+    with contextlib.suppress(ValueError, AttributeError):
+        made.set_attn_implementation("sdpa")
+    return made
+
+
+def _logits_of(model: Any, inputs: list[str]) -> Any:
+    from torch import nn
+
+    class Logits(nn.Module):
+        """A model whose inputs have an order, since an ONNX graph's have."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *tensors: Any) -> Any:
+            return self.model(**dict(zip(inputs, tensors, strict=True))).logits
+
+    return Logits().eval()
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """torch's exporter warns of its own deprecations and of packages that no text model needs."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _strip(model: Any) -> None:
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+        node.doc_string = None
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*model.graph.inputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()
+
+
+def _check_precision(model: Any, precision: str) -> None:
+    """An artifact called int8 with float weights inside, or the reverse, would be a lie that no score shows."""
+    import torch
+
+    kinds = {tensor.dtype for tensor in model.state_dict().values()}
+    held = "int8" if kinds & {torch.int8, torch.uint8} else "fp32"
+    if held != precision:
+        given = say("the model's layers are {held}, the artifact is to be {precision}", held=held, precision=precision)
+        expected = say("a model of that precision; one of: {known}", known=", ".join(PRECISIONS))
+        raise UsageError(problem(given, expected, say("--with compress/int8 for int8, without it for fp32")))
+
+
+def load(folder: Path, *, threads: int, callers: int = 1) -> Predictor:
+    """One session for all callers: its weights are shared, and at one thread each caller's own does the work."""
+    import onnxruntime
+
+    path = inside(folder, FILE)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3  # errors only: warnings are about fusions, not about answers
+    # A spinning pool is a little quicker when nothing else runs, and far slower when anything does.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base but Exception
+        line = str(error).splitlines()[0]
+        given = say("{path} cannot be loaded by ONNX Runtime: {line}", path=path, line=line)
+        expected = say("a model that this version ({version}) knows", version=onnxruntime.__version__)
+        raise DataError(problem(given, expected, say("pip install --upgrade onnxruntime"))) from error
+
+    def predict(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.asarray(session.run(["logits"], batch)[0], dtype=np.float32)
+
+    return predict

@@ -1,0 +1,1 @@
+"""Steps that change `work.model` by learning from `work.train`."""

@@ -1,0 +1,53 @@
+"""Fine-tune all weights with AdamW: the reference that every compressed model is compared with.
+
+Paper: Devlin, Chang, Lee, Toutanova, "BERT: Pre-training of Deep Bidirectional Transformers for Language
+Understanding", NAACL 2019, arXiv:1810.04805, with the steadier recipe of Mosbach, Andriushchenko, Klakow, "On the
+Stability of Fine-tuning BERT", ICLR 2021, arXiv:2006.04884 (bias correction, warmup, more epochs on few rows).
+Differs from them: batches of like length, early stopping on the task's own metric, bf16 where it is faster.
+
+When it helps: always; a pretrained encoder with a fresh head knows nothing of the labels.
+What it costs: about three forward passes a row and epoch; four times the weights in memory.
+"""
+
+import copy
+from dataclasses import dataclass, replace
+
+from burnish.core import Rng, Work
+from burnish.train.evaluate import pad_id_of
+from burnish.train.loop import train
+from burnish.train.prepare import bounded, encode_work, settings_for
+
+__all__ = ["FineTune"]
+
+
+@dataclass(frozen=True)
+class FineTune:
+    """None means: chosen from the model's size and the number of rows, and said why in the notes."""
+
+    lr: float | None = None  # peak learning rate
+    epochs: int | None = None
+    batch_size: int | None = None  # rows an optimizer step
+    accumulate: int = 1  # micro-batches a step is cut into: less memory, same result
+    schedule: str = "linear"  # linear, cosine or constant
+    warmup: float | None = None  # share of all steps, 0..1
+    weight_decay: float = 0.01  # on matrices only
+    clip: float = 1.0  # largest gradient norm; 0 is off
+    max_length: int | None = None  # tokens a row; None fits 99 of 100 rows
+    precision: str = "auto"  # auto, fp32 or bf16
+    evals_per_epoch: int = 2
+    patience: int = 6  # evaluations without a better score before stopping; 0 never stops early
+
+    def __call__(self, work: Work, rng: Rng) -> Work:
+        settings, max_length, reasons = settings_for(work, self)
+        learn, valid = encode_work(work, max_length)
+        trained = train(
+            copy.deepcopy(work.model),
+            work.task,
+            learn,
+            valid,
+            settings,
+            seed=rng.getrandbits(31),
+            pad_id=pad_id_of(work.tokenizer),
+        )
+        notes = {**trained.notes, "reasons": list(reasons), "max_length": max_length}
+        return replace(work, model=trained.model, tokenizer=bounded(work.tokenizer, max_length), notes=notes)

@@ -1,0 +1,138 @@
+"""The promises every step keeps. A new technique gets them all by standing in its folder."""
+
+import ast
+import copy
+import json
+import os
+import subprocess
+import sys
+from dataclasses import is_dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from burnish import catalog, models
+from burnish.core import Work, describe, name_of
+from burnish.errors import UsageError
+from burnish.train.evaluate import outputs_of_rows
+from tests.tiny import tiny_work
+
+# What each stage may change.
+CHANGES = {"augment": {"train"}, "tune": {"model", "tokenizer"}, "compress": {"model", "tokenizer"}}
+# Settings that make a step quick on the tiny work; no argument is still tried on its own.
+QUICK = {"tune/finetune": {"epochs": 1}, "compress/student": {"epochs": 1}, "compress/vocabulary": {"spare": 0}}
+LIGHT = ("torch", "transformers", "onnx", "onnxruntime", "sklearn", "scipy")
+
+
+def quick(name: str) -> Any:
+    return catalog.build(name, QUICK.get(name, {}))
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {k: v.clone() for k, v in model.state_dict().items()}
+
+
+def rules(tokenizer: Any) -> dict[str, Any]:
+    """What a tokenizer does, without the cut and the padding of its last call."""
+    return {**json.loads(tokenizer.backend_tokenizer.to_str()), "truncation": None, "padding": None}
+
+
+def outputs(work: Work) -> np.ndarray:
+    return outputs_of_rows(work.model, work.tokenizer, work.valid, 64)
+
+
+def works_without_arguments(name: str) -> None:
+    assert isinstance(catalog.find(name)()(tiny_work(), Random(0)), Work)
+
+
+def is_frozen_and_compares_by_value(name: str) -> None:
+    step = quick(name)
+    assert is_dataclass(step)
+    assert step == quick(name)
+    with pytest.raises(AttributeError):
+        step.anything = 1
+
+
+def settings_survive_json(name: str) -> None:
+    step = quick(name)
+    assert name_of(step) == name
+    assert catalog.build(name, json.loads(json.dumps(describe(step)))) == step
+
+
+def unknown_settings_are_refused_with_the_nearest_name(name: str) -> None:
+    fields = list(describe(quick(name)))
+    wrong = fields[0] + "x"
+    with pytest.raises(UsageError, match=fields[0]):
+        catalog.build(name, {wrong: 1})
+
+
+def names_its_paper(name: str) -> None:
+    text = ast.get_docstring(ast.parse((catalog.ROOT / f"{name}.py").read_text("utf-8"))) or ""
+    assert "Paper:" in text or "no paper:" in text
+
+
+def same_seed_gives_the_same_result_in_another_process(name: str) -> None:
+    code = (
+        "import sys, hashlib; from random import Random; from tests.conformance import quick, outputs;"
+        "from tests.tiny import tiny_work; import torch; torch.set_num_threads(2);"
+        f"print(hashlib.sha256(outputs(quick({name!r})(tiny_work(), Random('s'))).tobytes()).hexdigest())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parents[1],
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+def leaves_its_input_alone(name: str) -> None:
+    work = tiny_work()
+    before, rows = weights(work.model), copy.deepcopy((work.train, work.valid))
+    form = rules(work.tokenizer)
+    quick(name)(work, Random(0))
+    assert all(torch.equal(v, before[k]) for k, v in work.model.state_dict().items())
+    assert (work.train, work.valid) == rows
+    assert rules(work.tokenizer) == form
+
+
+def changes_only_its_stages_fields(name: str) -> None:
+    work = tiny_work()
+    made = quick(name)(work, Random(0))
+    changed = {f for f in ("model", "tokenizer", "task", "train", "valid") if getattr(made, f) is not getattr(work, f)}
+    assert changed <= CHANGES[name.split("/")[0]]
+
+
+def saves_and_reloads_to_identical_outputs(name: str, folder: Path) -> None:
+    made = quick(name)(tiny_work(), Random(0))
+    models.save(made.model, made.tokenizer, folder)
+    model, tokenizer = models.load_saved(folder)
+    assert np.array_equal(outputs(made), outputs(replace(made, model=model, tokenizer=tokenizer)))
+
+
+def importing_it_has_no_side_effect(name: str) -> None:
+    code = f"import random, numpy; numpy.random.seed(7); a = numpy.random.get_state()[1].tolist(); import burnish.{name.replace('/', '.')}; assert a == numpy.random.get_state()[1].tolist(); print('quiet', end='')"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (found.stdout, found.stderr) == ("quiet", "")
+
+
+def does_something(name: str) -> None:
+    """A silent no-op passes every check of accuracy, so this one looks for a difference."""
+    work = tiny_work()
+    made = quick(name)(work, Random(0))
+    if name.startswith("augment/"):
+        assert list(made.train) != list(work.train)
+        return
+    before, after = work.model.state_dict(), made.model.state_dict()
+    assert set(before) != set(after) or any(
+        v.shape != after[k].shape or not torch.equal(v, after[k]) for k, v in before.items()
+    )
