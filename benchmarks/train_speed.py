@@ -53,9 +53,10 @@ def run_burnish(args) -> dict[str, float]:
 
 def run_trainer(args, *, tuned: bool) -> dict[str, float]:
     import numpy as np
-    from burnish import models
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
     from transformers.trainer_callback import PrinterCallback
+
+    from burnish import models
 
     task, train, _, test = rows_of(args.data, args.rows)
     model, tokenizer = models.load(args.model, task, seed=args.seed)
@@ -74,7 +75,9 @@ def run_trainer(args, *, tuned: bool) -> dict[str, float]:
             disable_tqdm=True, seed=args.seed, use_cpu=True, per_device_eval_batch_size=64, **extra,
         )  # fmt: skip
         collator = DataCollatorWithPadding(tokenizer)
-        trainer = Trainer(model, settings, data_collator=collator, train_dataset=encode(train), processing_class=tokenizer)
+        trainer = Trainer(
+            model, settings, data_collator=collator, train_dataset=encode(train), processing_class=tokenizer
+        )
         trainer.remove_callback(PrinterCallback)
         start = time.perf_counter()
         trainer.train()
@@ -85,9 +88,10 @@ def run_trainer(args, *, tuned: bool) -> dict[str, float]:
 
 def run_textbook(args) -> dict[str, float]:
     import torch
+
     from burnish import models
 
-    task, train, _, test = rows_of(args.data, args.rows)
+    task, train, _, _test = rows_of(args.data, args.rows)
     train = train[:256]  # it is slow: a few batches are enough to time it
     model, tokenizer = models.load(args.model, task, seed=args.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr)
@@ -152,7 +156,11 @@ def main() -> None:
         speed = [r["samples_per_second"] for r in readings[name]]
         ratio = statistics.median(a / b for a, b in zip(mine, speed, strict=True))
         test = statistics.mean(r["test"] for r in readings[name])
-        table[name] = {"samples_per_second": speed, "burnish_is_times": ratio, "test": [r["test"] for r in readings[name]]}
+        table[name] = {
+            "samples_per_second": speed,
+            "burnish_is_times": ratio,
+            "test": [r["test"] for r in readings[name]],
+        }
         print(f"{name:24}{statistics.median(speed):12.1f}{ratio:11.2f}x{test:9.4f}")
     with open("train_speed.json", "w") as file:
         json.dump(table, file, indent=1)

@@ -120,7 +120,11 @@ def saves_and_reloads_to_identical_outputs(name: str, folder: Path) -> None:
 
 
 def importing_it_has_no_side_effect(name: str) -> None:
-    code = f"import random, numpy; numpy.random.seed(7); a = numpy.random.get_state()[1].tolist(); import burnish.{name.replace('/', '.')}; assert a == numpy.random.get_state()[1].tolist(); print('quiet', end='')"
+    state = "numpy.random.get_state()[1].tolist()"
+    code = (
+        f"import numpy; numpy.random.seed(7); a = {state};"
+        f"import burnish.{name.replace('/', '.')}; assert a == {state}; print('quiet', end='')"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (found.stdout, found.stderr) == ("quiet", "")
 

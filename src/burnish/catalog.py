@@ -112,9 +112,7 @@ def check(name: str, settings: Mapping[str, Any], at: str = "") -> dict[str, Any
     found = page(name)
     missing = [s for s in found.settings if not s.default and s.name not in settings]
     if missing:
-        given = say(
-            "{name} needs a value for {missing}", name=name, missing=", ".join(s.name for s in missing)
-        )
+        given = say("{name} needs a value for {missing}", name=name, missing=", ".join(s.name for s in missing))
         raise UsageError(problem(_place(at) + given, required(missing[0].type), f"{missing[0].name}: ..."))
     return {key: check_one(name, key, value, at) for key, value in settings.items()}
 
@@ -264,9 +262,7 @@ def _technique(value: Any, where: str) -> dict[str, Any]:
         name = value["use"]
         return {"use": page(name).name, **check(name, {k: v for k, v in value.items() if k != "use"}, where)}
     given = say("{where} is {value}", where=where, value=repr(value))
-    raise UsageError(
-        problem(given, say("a technique: STAGE/NAME, or use: STAGE/NAME with settings"), "burnish ls")
-    )
+    raise UsageError(problem(given, say("a technique: STAGE/NAME, or use: STAGE/NAME with settings"), "burnish ls"))
 
 
 def _built(value: Any) -> Any:

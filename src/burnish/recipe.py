@@ -94,28 +94,20 @@ def loads(text: str, source: str = "recipe.yaml") -> Recipe:
     file = _File(source)
     top = file.read(text)
     if not isinstance(top, dict):
-        raise file.wrong(
-            "", say("a recipe is a mapping"), "steps: [{use: STAGE/NAME}, ...]", "burnish init DATA"
-        )
+        raise file.wrong("", say("a recipe is a mapping"), "steps: [{use: STAGE/NAME}, ...]", "burnish init DATA")
     _known_keys(file, top, "", KEYS)
     name, why = (_text(file, top, key) for key in ("name", "why"))
     steps = top.get("steps")
     if not isinstance(steps, list):
-        raise file.wrong(
-            "steps", say("a recipe needs a list of steps"), "steps:\n  - use: ...", "burnish init DATA"
-        )
-    return Recipe(
-        name or Path(source).stem, why, tuple(_use(file, s, f"steps[{i}]") for i, s in enumerate(steps))
-    )
+        raise file.wrong("steps", say("a recipe needs a list of steps"), "steps:\n  - use: ...", "burnish init DATA")
+    return Recipe(name or Path(source).stem, why, tuple(_use(file, s, f"steps[{i}]") for i, s in enumerate(steps)))
 
 
 def dump(steps: Sequence[Step], name: str = "", why: str = "") -> str:
     """The steps as a recipe, every default written out, so that a later default cannot change it."""
     listed = [{"use": name_of(step), **describe(step)} for step in steps]
     whole: dict[str, Any] = {"name": name, "why": why, "steps": listed}
-    return yaml.safe_dump(
-        {k: v for k, v in whole.items() if v != ""}, sort_keys=False, allow_unicode=True, width=100
-    )
+    return yaml.safe_dump({k: v for k, v in whole.items() if v != ""}, sort_keys=False, allow_unicode=True, width=100)
 
 
 def outline(read: Recipe) -> str:
@@ -170,9 +162,7 @@ class _File:
         try:
             depth = 0
             for event in yaml.parse(text, Loader=yaml.SafeLoader):
-                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
-                    event, yaml.CollectionEndEvent
-                )
+                depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
                 if depth > DEEPEST:
                     raise self.broken(event.start_mark, say("this is nested too deep"))
                 if isinstance(event, yaml.AliasEvent):  # a few aliases can stand for gigabytes
@@ -180,9 +170,7 @@ class _File:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
             return None if node is None else self.value(node, "")
         except yaml.MarkedYAMLError as error:
-            raise self.broken(
-                error.problem_mark or error.context_mark, error.problem or str(error)
-            ) from error
+            raise self.broken(error.problem_mark or error.context_mark, error.problem or str(error)) from error
         except (yaml.YAMLError, ValueError) as error:
             raise self.broken(None, str(error)) from error
 

@@ -141,7 +141,9 @@ def _last_byte(path: Path) -> bytes:
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of a JSONL file; a line cut short by a kill is skipped."""
     if path.is_file():
-        for line in path.read_text("utf-8", errors="replace").splitlines():
+        for line in path.read_text("utf-8", errors="replace").split(
+            "\n"
+        ):  # splitlines would cut at U+2028 too, inside a text
             with contextlib.suppress(ValueError):
                 yield json.loads(line)
 

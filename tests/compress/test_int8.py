@@ -5,14 +5,14 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from burnish import models
-from burnish.compress.int8 import Int8, dynamic_quantize, quantize_rows
-from burnish.errors import UsageError
-from burnish.train.evaluate import outputs_of_rows
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
+from burnish import models
+from burnish.compress.int8 import Int8, dynamic_quantize, quantize_rows
+from burnish.errors import UsageError
+from burnish.train.evaluate import outputs_of_rows
 from tests.tiny import tiny_model, tiny_work
 
 

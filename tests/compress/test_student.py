@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from burnish.compress.student import Student, chosen_layers, distance, shallower
 from burnish.errors import UsageError
 from burnish.train.evaluate import outputs_of_rows
 from burnish.tune.finetune import FineTune
-
 from tests.tiny import tiny_model, tiny_work
 
 

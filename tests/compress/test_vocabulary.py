@@ -3,12 +3,12 @@ from random import Random
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
 from burnish.compress.int8 import Int8
 from burnish.compress.vocabulary import Vocabulary, kept_ids, trimmed
 from burnish.errors import UsageError
 from burnish.train.evaluate import outputs_of_rows
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
-
 from tests.tiny import tiny_work
 
 TEXTS = ["the battery died after two days", "a lovely phone with a bright screen", "dull plot, poor acting"] * 5
@@ -19,7 +19,9 @@ def trained(kind: str) -> Tokenizer:
     if kind == "BPE":
         made = Tokenizer(models.BPE(unk_token="<unk>"))
         made.pre_tokenizer = pre_tokenizers.ByteLevel()
-        trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+        trainer = trainers.BpeTrainer(
+            vocab_size=400, special_tokens=specials, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+        )
     elif kind == "Unigram":
         made = Tokenizer(models.Unigram())
         made.pre_tokenizer = pre_tokenizers.Metaspace()

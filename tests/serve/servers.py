@@ -22,7 +22,8 @@ class Server:
         self.process, self.lines = process, []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.port = until(self._port)
+        self.port = until(lambda: self._port() or process.poll() is not None)
+        assert self._port(), "".join(self.lines)
 
     def _read(self):
         for line in self.process.stderr:
@@ -84,9 +85,8 @@ def started(folder, *arguments, key=None, **settings):
 
 
 def _main(settings, arguments):
-    import functools
-
     from burnish.serve import app, service
+    from burnish.serve.limits import Limits
 
     real = service.engine
 
@@ -110,7 +110,8 @@ def _main(settings, arguments):
             return predict
 
     service.engine = Slow
-    app.Limits = functools.partial(app.Limits, **settings.get("limits", {}))
+    defaults = {**vars(Limits()), **settings.get("limits", {})}
+    Limits.__init__.__defaults__ = tuple(defaults.values())
     sys.exit(app.main(arguments))
 
 

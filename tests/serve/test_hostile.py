@@ -1,5 +1,6 @@
 """Whatever comes through the socket, the server refuses it, stays small and answers the next request."""
 
+import contextlib
 import json
 import random
 import socket
@@ -12,20 +13,23 @@ from tests.serve.servers import ask, started
 GOOD = b'POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15\r\n\r\n{"inputs": "a"}'
 
 
-def send(port, *parts, wait=5.0, pause=0.0):
-    """Send the parts, close our side, return all that came back; b'' when the connection was reset."""
-    with socket.create_connection(("127.0.0.1", port), timeout=wait) as client:
+def send(port, *parts, silence=1.0, pause=0.0, hang_up=False):
+    """Send the parts, return all that comes back until the server closes or is silent; b'' after a reset."""
+    found = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=silence) as client:
         try:
             for part in parts:
                 client.sendall(part)
                 time.sleep(pause)
-            client.shutdown(socket.SHUT_WR)
-            found = b""
+            if hang_up:
+                client.shutdown(socket.SHUT_WR)
             while data := client.recv(65536):
                 found += data
+        except TimeoutError:
             return found
-        except (ConnectionError, TimeoutError, OSError):
+        except ConnectionError:
             return b""
+    return found
 
 
 def status(answer):
@@ -38,7 +42,13 @@ def alive(port):
 
 def request(head=b"", body=b"", path=b"/predict", method=b"POST", length=None):
     length = len(body) if length is None else length
-    return b"%s %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n%s\r\n%s" % (method, path, length, head, body)
+    return b"%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n%s\r\n%s" % (
+        method,
+        path,
+        length,
+        head,
+        body,
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,7 +61,7 @@ def request(head=b"", body=b"", path=b"/predict", method=b"POST", length=None):
         b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
         b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\naaaaaa",
         b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\n",
-        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
         b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET /%zz%00 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"CONNECT evil:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -75,7 +85,7 @@ def test_requests_with_mutated_bytes_never_crash_it(port):
             at = rng.randrange(len(broken))
             choice = rng.randrange(3)
             broken[at : at + (choice != 0)] = b"" if choice == 1 else bytes([rng.randrange(256)])
-        answer = send(port, bytes(broken))
+        answer = send(port, bytes(broken), hang_up=True)
         assert status(answer) is None or status(answer) < 500
     alive(port)
 
@@ -182,15 +192,12 @@ def test_a_request_that_dribbles_in_is_ended(impatient, part):
 
 def test_one_byte_at_a_time_does_not_buy_time(impatient):
     start = time.monotonic()
-    send(impatient, *[bytes([b]) for b in GOOD], pause=0.05)
     with socket.create_connection(("127.0.0.1", impatient), timeout=5) as client:
-        begun = time.monotonic()
-        with pytest.raises(OSError):  # noqa: PT011 (reset or broken pipe, as the kernel likes)
+        with contextlib.suppress(ConnectionError):
             for byte in GOOD * 10:
                 client.sendall(bytes([byte]))
                 time.sleep(0.05)
-        assert time.monotonic() - begun < 2
-    assert time.monotonic() - start < 8
+    assert 0.4 < time.monotonic() - start < 2
 
 
 def test_more_connections_than_allowed_are_turned_away_and_the_rest_served(impatient):
@@ -205,4 +212,4 @@ def test_more_connections_than_allowed_are_turned_away_and_the_rest_served(impat
 def test_a_request_whose_own_answer_is_slow_is_not_called_late(int8):
     with started(int8, "--workers", "1", row_seconds=1.2, limits={"read_timeout": 0.4}) as server:
         server.ready()
-        assert send(server.port, GOOD + GOOD[:20], GOOD[20:], wait=10).count(b" 200 OK") == 2
+        assert send(server.port, GOOD + GOOD[:20], GOOD[20:], silence=4).count(b" 200 OK") == 2

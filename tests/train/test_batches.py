@@ -1,8 +1,9 @@
 import numpy as np
 import torch
-from burnish.train.batches import batch_order, collate, exact_batches, padding_share
 from hypothesis import given
 from hypothesis import strategies as st
+
+from burnish.train.batches import batch_order, collate, exact_batches, padding_share
 
 lengths = st.lists(st.integers(1, 60), min_size=1, max_size=300).map(np.array)
 

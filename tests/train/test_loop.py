@@ -12,13 +12,13 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+
 from burnish.core import Desk, lend
 from burnish.errors import BurnishError, UsageError
 from burnish.train import checkpoint, loop
 from burnish.train.evaluate import model_outputs
 from burnish.train.prepare import encode_work
 from burnish.tune.finetune import FineTune
-
 from tests.tiny import tiny_work
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +83,12 @@ def test_a_loss_that_is_not_finite_stops_before_the_update() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"schedule": "linaer"}, "linear"), ({"precision": "bf17"}, "bf16"), ({"lr": -1.0}, "above 0"), ({"accumulate": 99}, "1..12")],
+    [
+        ({"schedule": "linaer"}, "linear"),
+        ({"precision": "bf17"}, "bf16"),
+        ({"lr": -1.0}, "above 0"),
+        ({"accumulate": 99}, "1..12"),
+    ],
 )
 def test_bad_settings_say_what_would_be_good(settings, said) -> None:
     with pytest.raises(UsageError, match=said):
@@ -123,7 +128,9 @@ def test_a_cut_at_any_step_ends_in_the_same_bits(at: int, tmp_path: Path, monkey
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
     for step in (1, 2):
-        saved = checkpoint.save(tmp_path / str(step), step, {"model": {"w": torch.full((3,), float(step))}}, {"step": step})
+        saved = checkpoint.save(
+            tmp_path / str(step), step, {"model": {"w": torch.full((3,), float(step))}}, {"step": step}
+        )
         saved.rename(tmp_path / saved.name)
     newest = tmp_path / "step-00000002" / "model.safetensors"
     content = bytearray(newest.read_bytes())

@@ -1,8 +1,11 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from burnish.tasks import make
 from burnish.train.compact import compact, expand
 from burnish.train.defaults import choose, choose_length
@@ -11,8 +14,6 @@ from burnish.train.objective import loss_sum
 from burnish.train.optimizer import adamw
 from burnish.train.scale import fit_scale
 from burnish.train.schedule import SCHEDULES, rate
-from torch import nn
-
 from tests.tiny import tiny_model
 
 
@@ -20,8 +21,8 @@ from tests.tiny import tiny_model
 def test_warmup_climbs_to_the_peak_and_the_schedule_follows(name: str) -> None:
     rates = [rate(i, 100, 0.1, name) for i in range(100)]
     assert 0 < rates[0] < rates[9] < rates[10] == 1.0
-    assert all(a < b for a, b in zip(rates[:9], rates[1:10], strict=True))
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(rates))
+    assert all(a >= b for a, b in itertools.pairwise(rates))
     assert 0 <= rates[-1] < 0.05 or name == "constant"
 
 

@@ -41,6 +41,7 @@ class Candidate:
     precision: str
     folder: Path
     facts: dict[str, Any] = field(default_factory=dict)
+    outputs: np.ndarray | None = None  # on the validation rows, float32 [N, C]
 
     @property
     def label(self) -> str:
@@ -94,11 +95,12 @@ def torch_outputs(work: Work) -> np.ndarray:
 
 
 def measure(
-    run: Path, tried: Tried, engine: str, precision: str, reference_NC: np.ndarray, base_model: str
+    run: Path, tried: Tried, engine: str, precision: str, reference_NC: np.ndarray | None, base_model: str
 ) -> Candidate:
     """Build the artifact under works/, score it on the validation rows and write its predictions.
 
-    `reference_NC` are the tuned float model's outputs, which the drop is judged against. An engine that cannot
+    `reference_NC` are the stored outputs of the reference, which the drop is judged against; None for the reference
+    itself. An engine that cannot
     take the model makes a candidate whose status is "failed", with the reason: the search goes on without it.
     """
     folder = run / "works" / f"{tried.key}.{engine}-{precision}"
@@ -135,6 +137,9 @@ def measure(
     targets = work.task.encode(work.valid)
     found = runs.Predictions([row.id for row in work.valid], outputs_NC, targets)
     runs.write_predictions(run / "predictions" / f"valid-{made.label}.jsonl", found)
+    made.outputs = outputs_NC
+    if reference_NC is None:
+        reference_NC = outputs_NC
     made.facts |= {
         "valid": interval(work.task, outputs_NC, targets).to_json(),
         "drop": paired_drop(work.task, reference_NC, outputs_NC, targets).to_json(),

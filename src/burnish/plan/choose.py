@@ -40,7 +40,7 @@ def _one(local: Local, row: Any) -> Any:
 def judge(
     candidates: Sequence[Candidate], reference: Candidate, readings: Mapping[str, Reading], budget: Budget
 ) -> Candidate | None:
-    """Give each candidate its status and the sentence for it; return the chosen one, None when nothing meets the limits.
+    """Give each candidate its status and the sentence for it; return the chosen one, None when none meets the limits.
 
     An engine that is not clearly faster than plain torch is no optimisation: it is passed over unless it is
     smaller.

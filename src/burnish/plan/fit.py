@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from burnish import recipe as recipes
 from burnish import runs
 from burnish.catalog import build
 from burnish.errors import BudgetNotMet, Missing, problem
+from burnish.measure.memory import peak_rss_bytes
+from burnish.measure.size import folder_size
 from burnish.plan import finish
 from burnish.plan.candidate import Candidate, Tried, engines_for, measure
 from burnish.plan.choose import judge, nearest_three, time_all
@@ -23,7 +26,7 @@ from burnish.words import say
 __all__ = ["fit", "not_met", "plan"]
 
 Report = Callable[[str, float, Mapping[str, Any]], None]
-RACE_SHARE, RACE_SECONDS = 0.12, 40.0
+RACE_SHARE, RACE_SECONDS, RACE_LEAST = 0.12, 40.0, 15.0
 
 
 def fit(request: Request, folder: Path, report: Report) -> dict[str, Any]:
@@ -45,7 +48,13 @@ def fit(request: Request, folder: Path, report: Report) -> dict[str, Any]:
     reference = candidates[0]
     chosen, met = _race(ground, candidates, reference, report)
     result = _finish(ground, candidates, left, chosen, reference, report, met=met)
-    result |= {"forecast": expected, "seconds": round(time.monotonic() - start, 1)}
+    result |= {
+        "forecast": expected,
+        "seconds": round(time.monotonic() - start, 1),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "peak_memory_bytes": peak_rss_bytes(),
+        "disk_bytes": folder_size(folder),
+    }
     finish.seal(ground, result)
     (folder / "recipe.yaml").write_text(_recipe_of(ground, chosen))
     runs.write_json(folder / "candidates.json", result["candidates"])
@@ -143,6 +152,7 @@ def _candidates(
     left: list[Left] = []
 
     def build_all(tried: Tried, *, is_reference: bool) -> None:
+        store(ground, tried)
         for engine, precision in engines_for(tried.work, reference=is_reference):
             report(
                 say(
@@ -154,8 +164,10 @@ def _candidates(
                 0.0,
                 {},
             )
-            made.append(measure(ground.run, tried, engine, precision, reference.outputs, ground.request.model))
+            against = made[0].outputs if made else None
+            made.append(measure(ground.run, tried, engine, precision, against, ground.request.model))
 
+    epochs = expected["epochs"] if expected["reasons"] else None
     build_all(reference, is_reference=True)
     for one in wanted:
         needed = _seconds(one, expected)
@@ -164,12 +176,20 @@ def _candidates(
             left.append(Left(one, tuple(u.name for u in one.uses), "not tried", why))
             continue
         report(say("trying {name}", name=one.name), 0.0, {})
-        for found in walk(ground, one, reference, ground.request.budget.drop, clock, report):
+        for found in walk(ground, one, reference, ground.request.budget.drop, clock, report, epochs):
             if isinstance(found, Left):
                 left.append(found)
             else:
                 build_all(found, is_reference=False)
     return made, left
+
+
+def store(ground: Ground, tried: Tried) -> None:
+    """Keep a work's plain torch outputs, so that every engine's agreement with them can be recounted."""
+    found = runs.Predictions(
+        [r.id for r in ground.work.valid], tried.outputs, ground.work.task.encode(ground.work.valid)
+    )
+    runs.write_predictions(ground.run / "predictions" / f"valid-{tried.key}.jsonl", found)
 
 
 def _seconds(one: recipes.Recipe, expected: Mapping[str, Any]) -> float:
@@ -180,7 +200,7 @@ def _seconds(one: recipes.Recipe, expected: Mapping[str, Any]) -> float:
 
 def _race(ground: Ground, candidates: list[Candidate], reference: Candidate, report: Report) -> tuple[Candidate, bool]:
     budget = ground.request.budget
-    seconds = RACE_SECONDS if budget.time is None else min(RACE_SECONDS, RACE_SHARE * budget.time)
+    seconds = RACE_SECONDS if budget.time is None else min(RACE_SECONDS, max(RACE_LEAST, RACE_SHARE * budget.time))
     report(say("racing {n} candidates for {s:.0f} s", n=len(candidates), s=seconds), 0.0, {})
     readings = time_all(candidates, reference, ground.work.valid, seconds)
     chosen = judge(candidates, reference, readings, budget)

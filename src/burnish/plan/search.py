@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,14 +72,20 @@ def tune(ground: Ground, step: Step, clock: Clock, report: Callable[..., None]) 
 
 
 def walk(
-    ground: Ground, recipe: Recipe, reference: Tried, limit: float, clock: Clock, report: Callable[..., None]
+    ground: Ground,
+    recipe: Recipe,
+    reference: Tried,
+    limit: float,
+    clock: Clock,
+    report: Callable[..., None],
+    epochs: int | None = None,
 ) -> Iterator[Tried | Left]:
-    """Walk one recipe from the tuned work on; yield what it ends in.
+    """Walk one recipe from the tuned work on; yield what it ends in. `epochs` is for steps that leave theirs open.
 
     It is left early when, after some step, even the kindest end of the paired interval loses more than `limit`
     points: the steps after it would only make the model smaller, not better.
     """
-    memo, steps = _Memo(), recipe.build()[1:]
+    memo, steps = _Memo(), [_with_epochs(step, epochs) for step in recipe.build()[1:]]
     names: list[str] = list(reference.steps)
     last: Tried | None = None
     targets = ground.work.task.encode(ground.work.valid)
@@ -102,6 +108,12 @@ def walk(
             return
     if last is not None:
         yield last
+
+
+def _with_epochs(step: Step, epochs: int | None) -> Step:
+    """A time limit that cut the epochs of tuning cuts those of a student too."""
+    open_ = epochs is not None and getattr(step, "epochs", 0) is None
+    return replace(step, epochs=epochs) if open_ else step  # type: ignore[type-var]
 
 
 def _cache(ground: Ground) -> Works:

@@ -33,7 +33,9 @@ class Classify:
     def __post_init__(self) -> None:
         if self.metric in ("f1", "auroc") and len(self.labels) != 2:
             given = say("{metric} with {n} labels", metric=self.metric, n=len(self.labels))
-            raise UsageError(problem(given, say("two labels, of which the second is the positive one"), "--metric macro_f1"))
+            raise UsageError(
+                problem(given, say("two labels, of which the second is the positive one"), "--metric macro_f1")
+            )
 
     @property
     def width(self) -> int:
