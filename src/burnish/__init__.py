@@ -10,10 +10,13 @@ quality bar out, ready to serve, with evidence for what every step did.
     burnish.load(run.folder).predict(["the battery died after two days"])
 """
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from burnish.core import Record, Row, Step, Task, Work
-from burnish.errors import BudgetNotMet, BurnishError, DataError, Missing, UsageError
+if TYPE_CHECKING:
+    from burnish.api import Run, fit, load
+    from burnish.core import Record, Row, Step, Task, Work
+    from burnish.errors import BudgetNotMet, BurnishError, DataError, Missing, UsageError
 
 __version__ = "0.1.0"
 
@@ -34,10 +37,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """`fit`, `load` and `Run` are imported when they are used: `import burnish` stays light."""
-    if name in ("Run", "fit", "load"):
-        from burnish import api
+# Imported when they are used, so that `import burnish` and `burnish --help` stay light.
+_HOMES = {
+    **dict.fromkeys(("Run", "fit", "load"), "burnish.api"),
+    **dict.fromkeys(("Record", "Row", "Step", "Task", "Work"), "burnish.core"),
+    **dict.fromkeys(("BudgetNotMet", "BurnishError", "DataError", "Missing", "UsageError"), "burnish.errors"),
+}
 
-        return getattr(api, name)
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'burnish' has no attribute {name!r}")

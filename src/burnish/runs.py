@@ -57,7 +57,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             given = say("the disk is full: {path} could not be written", path=path)
             hint = say("free some space and give the same command again: it goes on where it stopped")
             raise Missing(problem(given, say("room for the file"), hint)) from error

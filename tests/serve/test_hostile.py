@@ -71,7 +71,7 @@ def request(head=b"", body=b"", path=b"/predict", method=b"POST", length=None):
     ],
 )
 def test_what_is_not_http_gets_an_error_or_a_closed_door(port, garbage):
-    answer = send(port, garbage)
+    answer = send(port, garbage, silence=0.3)
     assert status(answer) is None or 400 <= status(answer) < 500
     assert not answer or b'{"error"' in answer.replace(b'{"error": ', b'{"error"') or b"Upgrade" in garbage
     alive(port)
@@ -192,11 +192,11 @@ def test_a_request_that_dribbles_in_is_ended(impatient, part):
 
 def test_one_byte_at_a_time_does_not_buy_time(impatient):
     start = time.monotonic()
-    with socket.create_connection(("127.0.0.1", impatient), timeout=5) as client:
-        with contextlib.suppress(ConnectionError):
-            for byte in GOOD * 10:
-                client.sendall(bytes([byte]))
-                time.sleep(0.05)
+    client = socket.create_connection(("127.0.0.1", impatient), timeout=5)
+    with client, contextlib.suppress(ConnectionError):
+        for byte in GOOD * 10:
+            client.sendall(bytes([byte]))
+            time.sleep(0.05)
     assert 0.4 < time.monotonic() - start < 2
 
 
@@ -210,6 +210,6 @@ def test_more_connections_than_allowed_are_turned_away_and_the_rest_served(impat
 
 
 def test_a_request_whose_own_answer_is_slow_is_not_called_late(int8):
-    with started(int8, "--workers", "1", row_seconds=1.2, limits={"read_timeout": 0.4}) as server:
+    with started(int8, "--workers", "1", row_seconds=0.6, limits={"read_timeout": 0.2}) as server:
         server.ready()
-        assert send(server.port, GOOD + GOOD[:20], GOOD[20:], silence=4).count(b" 200 OK") == 2
+        assert send(server.port, GOOD + GOOD[:20], GOOD[20:], silence=2).count(b" 200 OK") == 2

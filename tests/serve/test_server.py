@@ -316,6 +316,8 @@ def test_no_artifact_and_a_damaged_one_end_before_anything_listens(int8, tmp_pat
     assert "http://" not in said
 
 
-@pytest.mark.parametrize("arguments", [("--port", "70000"), ("--timeout", "0"), ("--max-queue", "-1")])
+@pytest.mark.parametrize(
+    "arguments", [("--port", "70000"), ("--timeout", "0"), ("--max-queue", "-1"), ("--workers", "0")]
+)
 def test_settings_that_cannot_be_meant_are_refused(int8, arguments):
     assert command(int8, *arguments)[0] == 2

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from burnish import recipe as recipes
 from burnish import runs
 from burnish.catalog import build
 from burnish.errors import BudgetNotMet, Missing, problem
+from burnish.measure.machine import bf16_is_native
 from burnish.measure.memory import peak_rss_bytes
 from burnish.measure.size import folder_size
 from burnish.plan import finish
@@ -19,7 +20,7 @@ from burnish.plan.choose import judge, nearest_three, time_all
 from burnish.plan.forecast import Forecast, as_json, disk_free, forecast
 from burnish.plan.ground import Ground, lay
 from burnish.plan.request import Request, open_run, recipes_for, tuning_of
-from burnish.plan.search import Clock, Left, tune, walk
+from burnish.plan.search import Clock, Left, settle, tune, walk
 from burnish.tune.finetune import FineTune
 from burnish.words import say
 
@@ -120,9 +121,15 @@ def _forecast(ground: Ground, recipe_count: int, report: Report) -> dict[str, An
                 **as_json(found, []),
                 "rest_seconds": found.rest_seconds,
                 "student_seconds": found.student_seconds,
+                "precision": _precision(),
             },
         )
     return dict(runs.read_json(place))
+
+
+def _precision() -> str:
+    native, _ = bf16_is_native()
+    return "bf16" if native else "fp32"
 
 
 def _tuning(request: Request, expected: Mapping[str, Any]) -> FineTune:
@@ -130,12 +137,10 @@ def _tuning(request: Request, expected: Mapping[str, Any]) -> FineTune:
     use = tuning_of(request, [recipes.load(request.recipe)] if request.recipe else recipes_for(request)[:1])
     step = build(use.name, use.settings)
     assert isinstance(step, FineTune)
-    if expected.get("reasons"):
-        step = replace(
-            step,
-            epochs=expected["epochs"] if step.epochs is None else step.epochs,
-            max_length=expected["max_length"] if step.max_length is None else step.max_length,
-        )
+    if expected.get("reasons") and step.max_length is None:
+        step = replace(step, max_length=expected["max_length"])
+    if expected:
+        step = cast(FineTune, settle(step, expected))
     return step
 
 
@@ -167,7 +172,6 @@ def _candidates(
             against = made[0].outputs if made else None
             made.append(measure(ground.run, tried, engine, precision, against, ground.request.model))
 
-    epochs = expected["epochs"] if expected["reasons"] else None
     build_all(reference, is_reference=True)
     for one in wanted:
         needed = _seconds(one, expected)
@@ -176,7 +180,7 @@ def _candidates(
             left.append(Left(one, tuple(u.name for u in one.uses), "not tried", why))
             continue
         report(say("trying {name}", name=one.name), 0.0, {})
-        for found in walk(ground, one, reference, ground.request.budget.drop, clock, report, epochs):
+        for found in walk(ground, one, reference, ground.request.budget.drop, clock, report, expected):
             if isinstance(found, Left):
                 left.append(found)
             else:

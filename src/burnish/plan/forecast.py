@@ -21,7 +21,7 @@ __all__ = ["Forecast", "fit_into", "forecast"]
 
 # How the time of a run is shared, from runs on two cores (docs/LOG.md).
 TUNE_SHARE = 0.4
-TRIAL_BATCHES = 6
+TRIAL_BATCHES, TRIAL_LENGTH = 6, 64
 FEWEST_EPOCHS, SHORTEST = 3, 64
 EXPORT_SECONDS, RACE_SECONDS, REST_SECONDS = 9.0, 40.0, 30.0
 
@@ -93,15 +93,21 @@ def fit_into(
 
 
 def _trial(work: Work, settings: Settings, max_length: int) -> float:
-    """Seconds a training row takes, from a few real steps on a copy of the model."""
+    """Seconds a training row of `max_length` takes, from a few real steps on a copy of the model.
+
+    Long rows are cut for the trial and the time is scaled by tokens: the trial then takes seconds, not minutes, and
+    is a little kind to rows of many hundred tokens, whose attention grows with the square.
+    """
     few = settings.batch_size * TRIAL_BATCHES
     every = max(1, len(work.train) // few)
     small = replace(work, train=list(work.train)[::every][:few], valid=list(work.valid)[:32])
-    learn, valid = encode_work(small, max_length)
+    full, _ = encode_work(small, max_length)
+    learn, valid = encode_work(small, min(max_length, TRIAL_LENGTH))
     once = replace(settings, epochs=1, evals_per_epoch=1)
     start = time.perf_counter()
     train(copy.deepcopy(work.model), work.task, learn, valid, once, seed=0, pad_id=pad_id_of(work.tokenizer))
-    return (time.perf_counter() - start) / (len(small.train) + 0.4 * len(small.valid))
+    seconds = (time.perf_counter() - start) / (len(small.train) + 0.4 * len(small.valid))
+    return seconds * float(full.lengths.sum() / learn.lengths.sum())
 
 
 def _memory(work: Work, settings: Settings, max_length: int, parameters: int) -> int:

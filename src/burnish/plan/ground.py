@@ -72,6 +72,8 @@ def load_rows(request: Request) -> Rows3:
 def lay(run: Path, request: Request, report: Report) -> Ground:
     """Everything before the first step; what an earlier try of the same request left is used."""
     found = _rows_of_run(run, request)
+    for reason in [*found.facts["reasons"], *found.facts["notes"]]:
+        report(reason, 1.0, {})
     report(say("loading the model"), 0.0, {})
     model, tokenizer = models.load(request.model, found.task, seed=request.seed, new_head=request.new_head)
     work = Work(model, tokenizer, found.task, found.splits.train, found.splits.valid)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish import recipe, runs
-from burnish.catalog import parse
+from burnish.catalog import page, parse
 from burnish.errors import UsageError, problem
 from burnish.plan.budget import Budget
 from burnish.recipe import Recipe, Use
@@ -52,7 +52,8 @@ def recipes_for(request: Request) -> list[Recipe]:
     if request.recipe is not None:
         found = [recipe.load(request.recipe)]
     elif request.steps:
-        uses = tuple(Use(*parse(text)) for text in request.steps)
+        named = [parse(text) for text in request.steps]
+        uses = tuple(Use(page(name).name, settings) for name, settings in named)
         found = [Recipe("as asked", "", uses)]
     else:
         found = [recipe.load(name) for name in USUAL]

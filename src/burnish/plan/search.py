@@ -1,7 +1,7 @@
 """Try the recipes, cheapest promise first; leave early where the validation rows have already spoken."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from burnish.plan.ground import Ground
 from burnish.recipe import Recipe
 from burnish.words import say
 
-__all__ = ["Clock", "Left", "tune", "walk"]
+__all__ = ["Clock", "Left", "settle", "tune", "walk"]
 
 
 @dataclass
@@ -78,14 +78,14 @@ def walk(
     limit: float,
     clock: Clock,
     report: Callable[..., None],
-    epochs: int | None = None,
+    settled: Mapping[str, Any],
 ) -> Iterator[Tried | Left]:
-    """Walk one recipe from the tuned work on; yield what it ends in. `epochs` is for steps that leave theirs open.
+    """Walk one recipe from the tuned work on; yield what it ends in. `settled` goes to `settle`.
 
     It is left early when, after some step, even the kindest end of the paired interval loses more than `limit`
     points: the steps after it would only make the model smaller, not better.
     """
-    memo, steps = _Memo(), [_with_epochs(step, epochs) for step in recipe.build()[1:]]
+    memo, steps = _Memo(), [settle(step, settled) for step in recipe.build()[1:]]
     names: list[str] = list(reference.steps)
     last: Tried | None = None
     targets = ground.work.task.encode(ground.work.valid)
@@ -110,10 +110,18 @@ def walk(
         yield last
 
 
-def _with_epochs(step: Step, epochs: int | None) -> Step:
-    """A time limit that cut the epochs of tuning cuts those of a student too."""
-    open_ = epochs is not None and getattr(step, "epochs", 0) is None
-    return replace(step, epochs=epochs) if open_ else step  # type: ignore[type-var]
+def settle(step: Step, settled: Mapping[str, Any]) -> Step:
+    """Give a step the choices that were measured once for the whole run, where it leaves them open.
+
+    They become settings, and so part of the step's key: a run that is resumed, on a machine that happens to be
+    busier, cannot decide anew in the middle. `settled` has "precision", and "epochs" when time is short.
+    """
+    found = {}
+    if getattr(step, "precision", None) == "auto":
+        found["precision"] = settled["precision"]
+    if settled["reasons"] and getattr(step, "epochs", 0) is None:
+        found["epochs"] = settled["epochs"]
+    return replace(step, **found) if found else step  # type: ignore[type-var]
 
 
 def _cache(ground: Ground) -> Works:

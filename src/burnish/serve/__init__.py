@@ -9,7 +9,7 @@ artifact   write and read the folder, hashes and golden rows included
 tokens     texts to token ids, from tokenizer.json alone
 predict    an artifact as a function in this process; also the offline scorer
 batching   the queue in front of an engine: caps, deadlines, batches
-app        the HTTP server; wire, guard and metrics are its parts
+app        the HTTP server; protocol, guard, service, wire, limits and metrics are its parts
 parity     the same rows through the real server, and which hand-off changed an answer
 """
 

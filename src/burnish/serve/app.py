@@ -29,8 +29,9 @@ from starlette.routing import Route
 
 from burnish.errors import BurnishError, Missing, UsageError, problem
 from burnish.serve.artifact import artifact_folder
-from burnish.serve.guard import App, Guard, Receive, Scope, Send, is_loopback, protocol, reply
+from burnish.serve.guard import App, Guard, Receive, Scope, Send, is_loopback, reply
 from burnish.serve.limits import Limits
+from burnish.serve.protocol import protocol
 from burnish.serve.service import Gone, Service
 from burnish.serve.wire import Refusal
 from burnish.words import say
@@ -136,17 +137,22 @@ def serve(
     otherwise. Raises UsageError for a public `host` without `api_key`, Missing when the port is taken or the engine
     is not installed, DataError when the artifact is damaged or answers otherwise than when it was built.
     """
-    limits = Limits(
-        max_queue=max_queue, max_queued_tokens=max_queued_tokens, timeout=timeout, max_body=max_body
-    )  # fmt: skip
+    limits = Limits(max_queue=max_queue, max_queued_tokens=max_queued_tokens, timeout=timeout, max_body=max_body)
     _check_key(host, api_key)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # its threads would take the engine's cores
     place = artifact_folder(folder)
     service = Service(place, limits=limits, truncate=truncate, workers=workers, threads=engine_threads)
     bound = _bind(host, port)
-    guarded = Guard(application(service), limits=limits, api_key=api_key, host=host)
-    config = uvicorn.Config(
-        guarded,
+    _say_where(place, bound)
+    server = _Server(_config(Guard(application(service), limits=limits, api_key=api_key, host=host), limits))
+    with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+        runner.run(_run(service, server, bound))
+    _say(say("stopped: {answered} answered, {aborted} aborted", answered=service.answered, aborted=service.aborted))
+
+
+def _config(app: App, limits: Limits) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         http=protocol(limits),
         loop="uvloop" if _has_uvloop() else "asyncio",
         ws="none",
@@ -154,15 +160,10 @@ def serve(
         access_log=False,
         log_level="error",
         server_header=False,
+        proxy_headers=False,  # we use no address of the client, and X-Forwarded-For can lie
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=FLUSH,
-        backlog=2048,
     )
-    _say_where(place, bound)
-    server = _Server(config)
-    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_run(service, server, bound))
-    _say(say("stopped: {answered} answered, {aborted} aborted", answered=service.answered, aborted=service.aborted))
 
 
 async def _run(service: Service, server: _Server, bound: socket.socket) -> None:

@@ -1,24 +1,20 @@
-"""What stands before the application: headers that are too big, bodies that never end, strangers.
+"""What stands before the application, as plain ASGI: strangers, and bodies that are too large or never end.
 
-`protocol` watches the socket: a request must arrive whole in time and its head must be small. `Guard` is plain ASGI:
-the Host header on loopback (against DNS rebinding), the key, and the body's size, first as announced and then as
-counted while it arrives.
+The Host header on loopback (against DNS rebinding), the key, and the body's size, first as announced and then as
+counted while it arrives. What happens before there is a request at all is in `protocol`.
 """
 
 import hmac
 import ipaddress
-import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from burnish.serve.limits import Limits
 from burnish.serve.wire import Refusal
 from burnish.words import say
 
-__all__ = ["Guard", "header", "is_loopback", "protocol", "reply"]
+__all__ = ["Guard", "header", "is_loopback", "reply"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -118,82 +114,3 @@ def _name(host: bytes) -> bytes:
     """The Host header without its port."""
     name, colon, port = host.rpartition(b":")
     return name.lower() if colon and port.isdigit() else host.lower()
-
-
-def protocol(limits: Limits) -> type[HttpToolsProtocol]:
-    """uvicorn's HTTP protocol with limits on what it lacks them for: head size, arrival time, connections."""
-
-    class Limited(HttpToolsProtocol):
-        _head = 0  # bytes of the head that is arriving
-        _whole = True  # no request is half here
-        _headless = True  # the head of the current request is not complete
-        _timer: Any = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            if len(self.connections) > limits.max_connections:
-                transport.close()
-                return
-            self._timer = self.loop.call_later(limits.read_timeout, self._late)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_timer()
-            super().connection_lost(exc)
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            if self.transport.is_closing():
-                return
-            if self._whole:
-                self._stop_timer()
-            elif self._headless:
-                self._head += len(data)
-                if self._head > limits.max_header:
-                    self._refuse(431, "head_too_large", say("the request's head is too large"))
-                    return
-            if not self._whole and self._timer is None:
-                self._timer = self.loop.call_later(limits.read_timeout, self._late)
-
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self._head, self._whole, self._headless = 0, False, True
-
-        def on_header(self, name: bytes, value: bytes) -> None:
-            self._head += len(name) + len(value)
-            if self._head > 2 * limits.max_header:  # also trailers, which come after the head
-                raise ValueError("head too large")  # the parser makes it a 400
-            super().on_header(name, value)
-
-        def on_headers_complete(self) -> None:
-            self._headless = False
-            super().on_headers_complete()
-
-        def on_message_complete(self) -> None:
-            self._whole = True
-            super().on_message_complete()
-
-        def send_400_response(self, msg: str) -> None:
-            self._refuse(400, "invalid_http", msg)
-
-        def _late(self) -> None:
-            self._timer = None
-            busy = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
-            if busy or self.pipeline:  # we hold up the client, not it us
-                self._timer = self.loop.call_later(limits.read_timeout, self._late)
-            elif self._whole:
-                self.transport.close()
-            else:
-                self._refuse(408, "too_slow", say("the request did not arrive in time"))
-
-        def _refuse(self, status: int, kind: str, message: str) -> None:
-            body = json.dumps({"error": {"type": kind, "message": message}}).encode()
-            head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
-            self.transport.write(STATUS_LINE[status] + head + body)
-            self.transport.close()
-
-        def _stop_timer(self) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-
-    return Limited

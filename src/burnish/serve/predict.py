@@ -13,10 +13,12 @@ import numpy as np
 
 from burnish import tasks
 from burnish.core import Predictor
+from burnish.errors import UsageError, problem
 from burnish.measure.machine import cores
 from burnish.serve.artifact import artifact_folder, read_artifact
 from burnish.serve.engines import collate, engine
 from burnish.serve.tokens import Encoder, Text
+from burnish.words import say
 
 __all__ = ["Local", "outputs_of"]
 
@@ -66,7 +68,14 @@ class Local:
 
 
 def shape(alone: bool, workers: int | None, threads: int | None) -> tuple[int, int]:
-    """How to fill the cores: rows alone on one thread each, or one batch at a time on all of them."""
+    """(workers, threads of each) that fill the cores: rows alone on one thread, or one batch at a time on all.
+
+    What is given stays as given. Raises UsageError below 1.
+    """
+    for name, value in (("workers", workers), ("threads", threads)):
+        if value is not None and value < 1:
+            given = say("{name}: {value}", name=name, value=value)
+            raise UsageError(problem(given, say("1 or more"), say("leave it out to fill the cores")))
     if alone:
         return workers or max(1, cores() // (threads or 1)), threads or 1
     return workers or 1, threads or max(1, cores() // (workers or 1))

@@ -1,7 +1,7 @@
 """Texts to token ids from tokenizer.json alone, the same ids that transformers gives, without transformers.
 
-The library below is Rust. It lets other threads run only in its batch calls, so those are used even for one text;
-and it can panic on a hostile pattern, which reaches Python as a BaseException and is caught here as such.
+The library below is Rust. It lets other threads run only in its batch calls, so those are used for all but one brief
+text; and it can panic on a hostile pattern, which reaches Python as a BaseException and is caught here as such.
 """
 
 import threading
@@ -24,6 +24,8 @@ Text = str | tuple[str, str]  # one text, or a pair of texts
 # Short inputs on which patterns that backtrack take long: a sound tokenizer needs some microseconds for each.
 PROBES = ("a" * 40 + "!", " " * 40 + "a", "1" * 40 + "x", "'" * 40, "ab" * 20 + "\n" * 20)
 SLOW = 0.005  # seconds for one of them
+# Characters. Below, giving way to other threads and coming back takes as long as the tokenising itself.
+BRIEF = 500
 
 
 class Unreadable(DataError):
@@ -121,7 +123,9 @@ def _open(path: Path) -> Any:
 
 def _run(tokenizer: Any, texts: Sequence[Text]) -> list[Any]:
     try:
-        return list(tokenizer.encode_batch_fast(list(texts), add_special_tokens=True))
+        if len(texts) == 1 and isinstance(texts[0], str) and len(texts[0]) < BRIEF:
+            return [tokenizer.encode(texts[0])]
+        return list(tokenizer.encode_batch_fast(list(texts)))
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # a Rust panic is not an Exception
