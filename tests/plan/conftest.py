@@ -2,8 +2,8 @@ import csv
 from pathlib import Path
 
 import pytest
-from burnish import models
 
+from burnish import models
 from tests.tiny import tiny_model, tiny_rows, tiny_tokenizer
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from burnish import api, runs
 from burnish.errors import DataError, Missing, UsageError
 
@@ -37,7 +38,6 @@ def test_weights_as_pickle_are_refused_with_the_way_to_convert(
 def test_a_head_that_does_not_fit_is_refused_and_can_be_replaced(tiny_csv: Path, tmp_path: Path) -> None:
     from burnish import models
     from burnish.tasks import make
-
     from tests.tiny import tiny_model, tiny_tokenizer
 
     model = tiny_model(labels=5)
@@ -116,7 +116,8 @@ def test_a_really_full_disk_ends_a_fit_with_code_4(tiny_csv: Path, tiny_folder: 
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000));"
-        f"from burnish.cli import main; sys.argv = ['burnish', 'fit', {str(tiny_csv)!r}, '--model', {str(tiny_folder)!r},"
+        f"from burnish.cli import main; sys.argv = ['burnish', 'fit', {str(tiny_csv)!r},"
+        f"'--model', {str(tiny_folder)!r},"
         f"'--out', {str(tmp_path / 'run')!r}, '--recipe', 'int8', '--set', 'epochs=1', '--quiet']; sys.exit(main())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

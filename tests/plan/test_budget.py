@@ -1,4 +1,5 @@
 import pytest
+
 from burnish.plan.budget import Budget, cost, dominates, excess, overruns
 from burnish.plan.forecast import fit_into
 

@@ -12,6 +12,7 @@ from random import Random
 
 import numpy as np
 import pytest
+
 from burnish import api, runs
 from burnish.errors import UsageError
 from burnish.report.verify import verify
@@ -71,7 +72,7 @@ def test_the_artifact_answers_what_the_run_measured(run: api.Run) -> None:
 
 
 def test_the_run_is_a_value(run: api.Run) -> None:
-    assert [r.step for r in run.records][0] == "tune/finetune"
+    assert next(r.step for r in run.records) == "tune/finetune"
     assert len(run.table()) == len(run.result["candidates"])
     assert run.report().read_text("utf-8").startswith("<!doctype html>")
 

@@ -28,6 +28,7 @@ __all__ = ["fit", "not_met", "plan"]
 
 Report = Callable[[str, float, Mapping[str, Any]], None]
 RACE_SHARE, RACE_SECONDS, RACE_LEAST = 0.12, 40.0, 15.0
+RESERVE_SHARE = 0.22  # of the time, kept back for the race, parity, the test rows and the report
 
 
 def fit(request: Request, folder: Path, report: Report) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def fit(request: Request, folder: Path, report: Report) -> dict[str, Any]:
         return dict(runs.read_json(folder / "result.json"))
     ground = lay(folder, request, report)
     expected = _forecast(ground, len(wanted), report)
-    clock = Clock(request.budget.time, expected["rest_seconds"], start)
+    clock = Clock(request.budget.time, RESERVE_SHARE * (request.budget.time or 0.0), start)
     reference_work = tune(ground, _tuning(request, expected), clock, report)
     candidates, left = _candidates(ground, wanted, reference_work, expected, clock, report)
     reference = candidates[0]
@@ -175,7 +176,7 @@ def _candidates(
     build_all(reference, is_reference=True)
     for one in wanted:
         needed = _seconds(one, expected)
-        if needed > clock.left():
+        if needed and needed > clock.left():  # what needs no training is always tried
             why = say("it needs about {n:.0f} s, {left:.0f} s are left", n=needed, left=max(0.0, clock.left()))
             left.append(Left(one, tuple(u.name for u in one.uses), "not tried", why))
             continue
@@ -197,9 +198,9 @@ def store(ground: Ground, tried: Tried) -> None:
 
 
 def _seconds(one: recipes.Recipe, expected: Mapping[str, Any]) -> float:
-    """About how long a recipe takes after tuning."""
+    """About how long the training in a recipe takes, after tuning."""
     students = [use for use in one.uses if use.name == "compress/student"]
-    return 10.0 + sum(expected["student_seconds"] * 2 * float(use.settings.get("share", 0.5)) for use in students)
+    return sum(float(expected["student_seconds"]) * 2 * float(use.settings.get("share", 0.5)) for use in students)
 
 
 def _race(ground: Ground, candidates: list[Candidate], reference: Candidate, report: Report) -> tuple[Candidate, bool]:

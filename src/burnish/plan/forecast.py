@@ -23,7 +23,7 @@ __all__ = ["Forecast", "fit_into", "forecast"]
 TUNE_SHARE = 0.4
 TRIAL_BATCHES, TRIAL_LENGTH = 6, 64
 FEWEST_EPOCHS, SHORTEST = 3, 64
-EXPORT_SECONDS, RACE_SECONDS, REST_SECONDS = 9.0, 40.0, 30.0
+EXPORT_SECONDS, RACE_SECONDS, REST_SECONDS = 5.0, 40.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def forecast(work: Work, step: FineTune, budget: Budget, recipes: int) -> Foreca
     return Forecast(
         tune_seconds=epoch * epochs,
         student_seconds=epoch * epochs * 0.5 + seconds_a_row * len(work.train) / 3,
-        rest_seconds=EXPORT_SECONDS * (recipes + 1) + RACE_SECONDS + REST_SECONDS,
+        rest_seconds=EXPORT_SECONDS * (recipes + 4) + RACE_SECONDS + REST_SECONDS,
         memory_bytes=_memory(work, settings, max_length, parameters),
         disk_bytes=parameters * (4 * 5 + 4 * (recipes + 2)),
         epochs=epochs,
