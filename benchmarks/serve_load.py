@@ -7,8 +7,11 @@ file behind a naive FastAPI app (and LitServe, where installed). Prints a table,
 
 import argparse
 import asyncio
+import contextlib
 import csv
 import json
+import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -76,7 +79,9 @@ class Server:
     def __init__(self, command: Sequence[str], port: int, path: str):
         self.port = port
         start = time.perf_counter()
-        self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
         while not self._answers(path):
             if self.process.poll() is not None or time.perf_counter() - start > 60:
                 raise SystemExit(f"did not start: {' '.join(command)}")
@@ -95,8 +100,11 @@ class Server:
         return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
     def stop(self) -> None:
+        """Its children too: some servers leave theirs behind."""
         self.process.terminate()
         self.process.wait(30)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
 
 
 def free_port() -> int:

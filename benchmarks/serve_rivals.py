@@ -10,6 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+try:
+    from litserve import LitAPI
+except ImportError:
+    LitAPI = object
+
 
 def _session(folder: Path):
     import onnxruntime
@@ -61,24 +66,31 @@ def fastapi(folder: Path, port: int) -> None:
     uvicorn.run(app, port=port, log_level="error", access_log=False)
 
 
+class Api(LitAPI):
+    """Sent to a worker process by pickle, so it stands at the top of the module and holds only a path."""
+
+    folder = Path()
+
+    def setup(self, device):
+        self.session, self.tokenizer, self.facts = _session(self.folder)
+        self.tokenizer.enable_padding(pad_id=self.facts["pad_id"])
+
+    def decode_request(self, request):
+        return request["inputs"]
+
+    def predict(self, texts):
+        return self.session.run(None, _feed(self.tokenizer.encode_batch(texts), self.facts["inputs"]))[0]
+
+    def encode_response(self, output):
+        return [_answer(output, self.facts["task"]["labels"])]
+
+
 def litserve(folder: Path, port: int) -> None:
-    import litserve as ls
+    from litserve import LitServer
 
-    class Api(ls.LitAPI):
-        def setup(self, device):
-            self.session, self.tokenizer, self.facts = _session(folder)
-            self.tokenizer.enable_padding(pad_id=self.facts["pad_id"])
-
-        def decode_request(self, request):
-            return request["inputs"]
-
-        def predict(self, texts):
-            return self.session.run(None, _feed(self.tokenizer.encode_batch(texts), self.facts["inputs"]))[0]
-
-        def encode_response(self, output):
-            return [_answer(output, self.facts["task"]["labels"])]
-
-    server = ls.LitServer(Api(max_batch_size=32, batch_timeout=0.0), accelerator="cpu", workers_per_device=1)
+    api = Api(max_batch_size=32, batch_timeout=0.0)
+    api.folder = folder
+    server = LitServer(api, accelerator="cpu", workers_per_device=1)
     server.run(port=port, log_level="error", generate_client_file=False)
 
 

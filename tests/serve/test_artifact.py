@@ -39,9 +39,10 @@ def test_it_says_what_it_is(int8):
     assert len(facts["golden"]) == 4
 
 
-def test_int8_is_never_batched_and_torch_may_be(int8, plain):
+def test_what_company_could_change_is_never_batched(int8, plain, tmp_path):
     assert read_artifact(int8)["alone"] is True
     assert read_artifact(plain)["alone"] is False
+    assert write(tmp_path / "artifact", precision="bf16")["alone"] is True
 
 
 def test_plain_transformers_loads_a_torch_artifact_with_its_labels(plain):

@@ -69,6 +69,7 @@ def request(head=b"", body=b"", path=b"/predict", method=b"POST", length=None):
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET /predict HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
     ],
+    ids=lambda garbage: str(garbage[:16]),
 )
 def test_what_is_not_http_gets_an_error_or_a_closed_door(port, garbage):
     answer = send(port, garbage, silence=0.3)
@@ -106,6 +107,7 @@ def test_requests_with_mutated_bytes_never_crash_it(port):
         b'{"inputs": [[[[["a"]]]]]}',
         json.dumps({"inputs": ["a"] * 2000}).encode(),
     ],
+    ids=lambda body: str(body[:16]),
 )
 def test_bodies_that_mean_nothing_get_422(port, body):
     answer = send(port, request(body=body))
@@ -131,8 +133,8 @@ def test_odd_texts_are_just_texts(port, text):
 
 
 def test_a_head_without_end_is_cut_off(port):
-    answer = send(port, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", *[b"a" * 16_384] * 64)
-    assert status(answer) in (None, 431)
+    answer = send(port, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", b"a" * 20_000, b"a" * 20_000, pause=0.1)
+    assert status(answer) == 431
     many = b"".join(b"X-%d: %s\r\n" % (n, b"a" * 100) for n in range(3000))
     answer = send(port, b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + many + b"\r\n")
     assert status(answer) in (None, 400, 431)
@@ -177,7 +179,7 @@ def impatient(int8):
         yield server.ready().port
 
 
-@pytest.mark.parametrize("part", [b"", b"POST /pre", b"POST /predict HTTP/1.1\r\nHost: localhost\r\n", GOOD[:-3]])
+@pytest.mark.parametrize("part", [b"", GOOD[:9], GOOD[:40], GOOD[:-3]], ids=["nothing", "line", "head", "body"])
 def test_a_request_that_dribbles_in_is_ended(impatient, part):
     start = time.monotonic()
     with socket.create_connection(("127.0.0.1", impatient), timeout=5) as client:

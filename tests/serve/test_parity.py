@@ -98,6 +98,17 @@ def test_the_precision_is_blamed_when_torch_was_float(int8, rows):
     assert found["handoff"] == "precision"
 
 
+def test_batching_is_blamed_for_what_the_engine_does_alone(plain, rows, local, monkeypatch):
+    real = parity.outputs_of
+
+    def leaky(*args, alone, **settings):
+        found = real(*args, alone=alone, **settings)
+        return flipped(found, 0) if alone else found
+
+    monkeypatch.setattr(parity, "outputs_of", leaky)
+    assert trace(plain, rows, local, flipped(local, 4))["handoff"] == "batching"
+
+
 def test_batching_is_blamed_when_company_changes_the_answer(plain, rows, local, monkeypatch):
     real = parity.outputs_of
 

@@ -103,6 +103,9 @@ def test_a_body_over_the_cap_is_refused_as_announced_and_as_counted(port):
     big = json.dumps({"inputs": "a" * 30_000}).encode()
     status, body, _ = ask(port, "/predict", big)
     assert (status, body["error"]["type"], body["error"]["max_body"]) == (413, "too_large", 20000)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20001\r\n\r\n")
+        assert b" 413 " in client.recv(4096)  # before a single byte of the body
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("POST", "/predict", iter([big[:15_000], big[15_000:]]), encode_chunked=True)
     assert connection.getresponse().status == 413

@@ -1,6 +1,6 @@
 """The same rows through the real server over HTTP, and which hand-off changed an answer if one did.
 
-    text ─tokenizer─► ids ─export, precision─► engine, row alone ─batching─► engine, in batches ─server─► answer
+    text ─tokenizer─► ids ─export, precision─► engine, as measured ─batching─► other company ─server─► answer
 
 What was measured in this process is only worth something if the server says the same. `served_outputs` asks it as
 clients would, many at once, so that batching happens; `trace` walks the chain above and names the first link at
@@ -23,7 +23,7 @@ import numpy as np
 from burnish.core import Row, Rows
 from burnish.errors import BurnishError, problem
 from burnish.serve.artifact import text_of
-from burnish.serve.predict import MAX_TOKENS, Local, outputs_of
+from burnish.serve.predict import Local, outputs_of
 from burnish.words import say
 
 __all__ = ["Served", "running", "served_outputs", "trace"]
@@ -184,7 +184,7 @@ def trace(
     where: list[int] = np.flatnonzero(flipped_N).tolist()
     if where:
         chosen = [rows[i] for i in where]
-        found["handoff"] = _blame(local, chosen, expected[where], model, tokenizer)
+        found["handoff"] = _blame(local, rows, expected, where, model, tokenizer)
         answers = zip(chosen, local.task.answers(expected[where]), local.task.answers(served[where]), strict=True)
         found["examples"] = [
             {"id": row.id, "text": row.text, "pair": row.pair, "expected": a, "served": b} for row, a, b in answers
@@ -192,20 +192,25 @@ def trace(
     return found
 
 
-def _blame(local: Local, rows: Rows, expected: np.ndarray, model: Any, tokenizer: Any) -> str:
-    """The first hand-off that moves one of these rows away from its expected answer."""
+def _blame(local: Local, rows: Rows, expected: np.ndarray, where: Sequence[int], model: Any, tokenizer: Any) -> str:
+    """The first hand-off that moves one of the rows at `where` away from its expected answer."""
     encoded = local.encoder.encode([text_of(row) for row in rows], truncate=True).rows
-    if tokenizer is not None and not _same_ids(encoded, rows, tokenizer, local.encoder.max_length):
+    some = [encoded[i] for i in where]
+    if tokenizer is not None and not _same_ids(some, [rows[i] for i in where], tokenizer, local.encoder.max_length):
         return "tokenizer"
-    pad_id = local.facts["pad_id"]
-    alone = outputs_of(local.predictor, encoded, alone=True, workers=1, max_tokens=MAX_TOKENS, pad_id=pad_id)
-    if local.task.flips(expected, alone).any():
+    again = local.outputs([text_of(row) for row in rows])  # all of them, so that batches are those of the measuring
+    if local.task.flips(expected, again)[where].any():
         low = local.facts["precision"] != "fp32"
         return "precision" if low and model is not None and _is_float(model) else "export"
     if local.alone:
         return "server"
-    batched = outputs_of(local.predictor, encoded, alone=False, workers=1, max_tokens=10**9, pad_id=pad_id)
-    return "batching" if local.task.flips(expected, batched).any() else "server"
+    for alone in (True, False):  # does other company change the answer?
+        other = outputs_of(
+            local.predictor, some, alone=alone, workers=1, max_tokens=10**9, pad_id=local.facts["pad_id"]
+        )
+        if local.task.flips(expected[where], other).any():
+            return "batching"
+    return "server"
 
 
 def _same_ids(encoded: Sequence[dict[str, np.ndarray]], rows: Rows, tokenizer: Any, max_length: int) -> bool:
