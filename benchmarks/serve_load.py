@@ -99,8 +99,19 @@ class Server:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) * 1024
 
+    def load(self, requests: Sequence[bytes], concurrency: int) -> dict[str, float]:
+        """Awake for its own turn only: some servers burn a core while they wait, which others would pay for."""
+        os.killpg(self.process.pid, signal.SIGCONT)
+        found = asyncio.run(load(self.port, requests, concurrency)).figures()
+        self.pause()
+        return found
+
+    def pause(self) -> None:
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
     def stop(self) -> None:
         """Its children too: some servers leave theirs behind."""
+        os.killpg(self.process.pid, signal.SIGCONT)
         self.process.terminate()
         self.process.wait(30)
         with contextlib.suppress(ProcessLookupError):
@@ -127,6 +138,8 @@ def start_all(folder: Path, rivals: bool) -> dict[str, Server]:
 
 def measure(bare: Bare, servers: dict[str, Server], requests: Sequence[bytes], rounds: int) -> dict[str, Any]:
     """Every figure once a round; the median over the rounds."""
+    for server in servers.values():
+        server.pause()
     jobs: dict[str, Callable[[], dict[str, float]]] = {
         "bare, batch 1, 1 thread": lambda: bare.singly("one"),
         f"bare, batch 1, {cores()} threads": lambda: bare.singly("all"),
@@ -136,9 +149,7 @@ def measure(bare: Bare, servers: dict[str, Server], requests: Sequence[bytes], r
     for name, server in servers.items():
         for c in CONCURRENCY:
             count = len(requests) // 3 if c == 1 else len(requests)
-            jobs[f"{name}, concurrency {c}"] = lambda s=server, c=c, n=count: asyncio.run(
-                load(s.port, requests[:n], c)
-            ).figures()
+            jobs[f"{name}, concurrency {c}"] = lambda s=server, c=c, n=count: s.load(requests[:n], c)
     seen: dict[str, list[dict[str, float]]] = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, job in jobs.items():

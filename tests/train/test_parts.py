@@ -21,8 +21,8 @@ from tests.tiny import tiny_model
 def test_warmup_climbs_to_the_peak_and_the_schedule_follows(name: str) -> None:
     rates = [rate(i, 100, 0.1, name) for i in range(100)]
     assert 0 < rates[0] < rates[9] < rates[10] == 1.0
-    assert all(a < b for a, b in itertools.pairwise(rates))
-    assert all(a >= b for a, b in itertools.pairwise(rates))
+    assert all(a < b for a, b in itertools.pairwise(rates[:11]))
+    assert all(a >= b for a, b in itertools.pairwise(rates[10:]))
     assert 0 <= rates[-1] < 0.05 or name == "constant"
 
 

@@ -88,7 +88,7 @@ def lay(run: Path, request: Request, report: Report) -> Ground:
                 found.task.to_json(),
                 request.seed,
                 _weights_hash(model),
-                runs.text_hash(tokenizer.backend_tokenizer.to_str()),
+                _rules_hash(tokenizer),
             ]
             + [runs.text_hash(repr([list(part)])) for part in (found.splits.train, found.splits.valid)]
         )
@@ -140,6 +140,13 @@ def _baselines(run: Path, work: Work, test: Rows, seed: int) -> None:
         for (part, rows), outputs_NC in zip(parts.items(), outputs, strict=True):
             found = runs.Predictions([r.id for r in rows], outputs_NC, work.task.encode(rows))
             runs.write_predictions(folder / f"{part}-baseline-{name}.jsonl", found)
+
+
+def _rules_hash(tokenizer: Any) -> str:
+    """Of what a tokenizer does. The cut and the padding of its last call are in its JSON form too, and must not
+    count: a resumed run calls it less often."""
+    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+    return runs.text_hash(json.dumps({**rules, "truncation": None, "padding": None}, sort_keys=True))
 
 
 def _weights_hash(model: Any) -> str:
