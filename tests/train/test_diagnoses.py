@@ -20,7 +20,7 @@ ALL = [
 LOOK = {
     "rows": 200, "score": 0.85, "error": 0.025, "baseline": 0.5, "entropy": LN2, "one_answer": 0.55, "majority": 0.5,
     "accuracy": 0.85, "mcc": 0.7, "macro_f1": 0.85, "sure_and_wrong": 0.7, "permuted": 0.85, "exchange": [],
-    "stopped": False, "last": False,
+    "stopped": False, "last": False, "valid_loss": 0.4,
 }  # fmt: skip
 GUESSING = {**LOOK, "score": 0.5, "accuracy": 0.5, "permuted": 0.5, "mcc": 0.0, "one_answer": 1.0}
 LAYERS = [["embeddings", 0.1], ["0", 0.2], ["1", 0.3], ["head", 1.0]]
@@ -37,6 +37,9 @@ def diary_of(losses, *, norms=None, scores=(), looks=(), valid=None, layers=LAYE
     valid = [0.4] * len(scores) if valid is None else valid
     evals = [
         {"step": 0, "epoch": 0.0, "valid_loss": float(v), "score": float(s)} for s, v in zip(scores, valid, strict=True)
+    ]
+    looks = [
+        {**look, "valid_loss": e["valid_loss"]} for look, e in zip(looks, evals[len(evals) - len(looks) :], strict=True)
     ]
     found = [{"step": 10 * i, "norms": layers} for i in range(4)]
     return Diary(curve=curve, evals=evals, norms=list(map(float, norms)), looks=list(looks), layers=found, rows=["a"])

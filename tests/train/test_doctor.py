@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from burnish.core import Desk, Row, lend
-from burnish.errors import BurnishError
+from burnish.errors import BurnishError, Missing
 from burnish.tasks import make
 from burnish.train import checkpoint, doctor, loop
 from burnish.train.batches import Bucketed
@@ -63,6 +63,15 @@ def test_keeping_something_to_go_back_to_costs_one_save(monkeypatch) -> None:
         tuned(tiny_work(), doctor=mode)
         assert saved == expected
         saved.clear()
+
+
+def test_without_room_for_the_first_weights_it_only_speaks(monkeypatch) -> None:
+    def full(folder, *rest):
+        raise Missing("no room")
+
+    monkeypatch.setattr(loop, "save", full)
+    made = tuned(exploding(tiny_work()), epochs=1)
+    assert [(e["did"], e["would"]) for e in made.notes["events"]][:1] == [("say", "restart")]
 
 
 # -- faults ------------------------------------------------------------------------------------------------

@@ -77,10 +77,10 @@ def rate_too_high(diary: Diary, case: Case) -> Act | None:
     above = mean - SURE * error > start
     back = best < FOUND * nothing and mean - SURE * error > LOST * nothing
     idle = not any(beats(look) for look in diary.looks)
-    back |= not idle and _gone(diary) and mean > LOST * nothing
+    back |= _gone(diary) and mean > LOST * nothing
     judged = bool(diary.looks) and done(diary, case) > HIGH_SHARE
     far = times > FAR_HIGH and judged and mean > LOST * nothing and idle
-    if not (above or back or far):
+    if not (above or back or far) or times < LESS:
         return None
     norms = np.array(diary.norms)
     evidence = {
@@ -106,9 +106,9 @@ def rate_too_high(diary: Diary, case: Case) -> Act | None:
 
 
 def _gone(diary: Diary) -> bool:
-    """The last evaluations know nothing; asked when an earlier one knew something."""
-    last = list(zip(diary.looks, diary.evals, strict=True))[-GONE:]
-    return all(not beats(look) and e["valid_loss"] > LOST * look["entropy"] for look, e in last)
+    """An evaluation knew something, and the last ones know nothing."""
+    knew = any(beats(look) and look["valid_loss"] < LOST * look["entropy"] for look in diary.looks[:-GONE])
+    return knew and not any(beats(look) or look["valid_loss"] < LOST * look["entropy"] for look in diary.looks[-GONE:])
 
 
 def _best_window(diary: Diary, case: Case) -> float:

@@ -35,11 +35,11 @@ PER_LABEL = 10  # training rows a label, below which nothing can be said
 
 def plateau(diary: Diary, case: Case) -> Act | None:
     """One answer for all rows, or losses of guessing on train and dev, evaluation after evaluation."""
-    looks, evals = diary.looks[-LOOKS:], diary.evals[-LOOKS:]
+    looks = diary.looks[-LOOKS:]
     if len(looks) < LOOKS or lr_over_usual(diary, case) < FAR_LOW:
         return None
     one = min(look["one_answer"] for look in looks)
-    dev = min(e["valid_loss"] / max(look["entropy"], 1e-9) for e, look in zip(evals, looks, strict=True))
+    dev = min(look["valid_loss"] / max(look["entropy"], 1e-9) for look in looks)
     mean, nothing = recent(diary, case)[0], reference(diary, case)
     guessing = dev >= NOTHING and mean >= NOTHING * nothing
     if not (one >= ONE_ANSWER or guessing) or any(beats(look) for look in diary.looks):
@@ -147,8 +147,7 @@ def wrong_label_map(diary: Diary, case: Case) -> Act | None:
 
 def _unrelated(diary: Diary) -> bool:
     """No evaluation was better than guessing, in score, loss or correlation, though answers differ from row to row."""
-    pairs = list(zip(diary.looks, diary.evals, strict=True))
-    silent = all(not beats(look) and e["valid_loss"] > NOTHING * look["entropy"] for look, e in pairs)
+    silent = not any(beats(look) or look["valid_loss"] < NOTHING * look["entropy"] for look in diary.looks)
     last = diary.looks[-LOOKS:]
     chance = all(s["mcc"] < UNRELATED / math.sqrt(s["rows"]) and s["one_answer"] < ONE_ANSWER for s in last)
     return silent and chance and len(last) == LOOKS

@@ -54,7 +54,8 @@ class Doctor(Watch):
     def evaluated(self, diary: Diary, facts: Mapping[str, Any]) -> tuple[Act, ...]:
         score = diary.evals[-1]["score"]
         look = look_at(self.facts, facts["outputs"], facts["targets"], facts["metrics"], score)
-        diary.looks.append({**look, "stopped": facts["stopped"], "last": facts["last"]})
+        found = {"valid_loss": diary.evals[-1]["valid_loss"], "stopped": facts["stopped"], "last": facts["last"]}
+        diary.looks.append(look | found)
         if not diary.curve:
             return self._decide(diary, self._seen(diary, (diagnoses.overflow,)))
         wanted = [*diagnoses.AT_EVALUATIONS, *diagnoses_dev.AT_EVALUATIONS, *diagnoses_rhythm.AT_EVALUATIONS]

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from burnish.core import Task, desk
-from burnish.errors import BurnishError, problem
+from burnish.errors import BurnishError, Missing, problem
 from burnish.train import fp8, ranks
 from burnish.train.batches import Bucketed, Encoded, collate, padding_share
 from burnish.train.checkpoint import newest, pack_optimizer, save, unpack_optimizer
@@ -197,9 +197,7 @@ class _Run:
             if not self.accumulate:
                 self.find_accumulate()
             if self.s.watch:
-                self.s.watch.begin(self.facts, self.is_plain())
-                if self.step == 0 and self.s.watch.acts:
-                    self.save(self.places / "start", 0.0)
+                self.meet(self.s.watch)
             while self.epoch < self.s.epochs and not self.stopped:
                 self.some_rows(self._order(self.seed, self.epoch))
                 now = time.monotonic()
@@ -424,6 +422,15 @@ class _Run:
             self.model.load_state_dict(self.best)
 
     # -- acting on what the watch says -------------------------------------------------------------
+
+    def meet(self, watch: Watch) -> None:
+        """Tell the watch what it will see. Where there is no room for the first weights, it may only speak."""
+        watch.begin(self.facts, self.is_plain())
+        if watch.acts and self.step == 0:
+            with contextlib.suppress(Missing):
+                self.save(self.places / "start", 0.0)
+        ranks.wait()
+        watch.acts = watch.acts and (self.places / "start").is_dir()
 
     def is_plain(self) -> bool:
         """Whether the training loss is the task's own on equal rows, so that its level means something."""

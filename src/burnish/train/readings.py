@@ -32,7 +32,8 @@ __all__ = [
 # A window is this share of the planned steps, and at least so many steps: fewer are too noisy to compare.
 WINDOW_SHARE, WINDOW_LEAST = 0.05, 12
 FIRST = 5  # steps whose mean is "the loss at the start"
-SURE = 2.0  # standard errors
+SURE, FAR = 2.0, 4.0  # standard errors
+KNOWS = 0.98  # of the entropy: Mosbach et al. count a run within 2 % of it as failed (arXiv:2006.04884)
 NUMBERED = re.compile(r"(?:layers?|blocks?|h)\.(\d+)\.")
 
 
@@ -72,8 +73,12 @@ def since_peak(diary: Diary) -> int:
 
 
 def beats(look: Mapping[str, Any]) -> bool:
-    """Whether this evaluation is surely better than the answer that needs no reading."""
-    return bool(look["score"] > look["baseline"] + SURE * look["error"])
+    """Whether this evaluation is surely better than the answer that needs no reading.
+
+    Of many evaluations one is lucky: the loss must agree, unless the score is far beyond luck.
+    """
+    above = (look["score"] - look["baseline"]) / max(look["error"], 1e-12)
+    return bool(above > FAR or (above > SURE and look["valid_loss"] < KNOWS * look["entropy"]))
 
 
 def slope_t(values: np.ndarray) -> float:
