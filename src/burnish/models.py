@@ -28,6 +28,7 @@ __all__ = [
     "load_saved",
     "longest",
     "onnx_translations",
+    "precision",
     "resolve",
     "save",
 ]
@@ -35,22 +36,67 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Family:
-    """Where the parts of a family's sequence classifier are, as attribute paths."""
+    """Where the parts of a family's sequence classifier are: `layers` from the model, the rest from a layer."""
 
     layers: str  # the ModuleList of encoder layers
+    query: str = "attention.self.query"
+    key: str = "attention.self.key"
+    value: str = "attention.self.value"
+    qkv: str = ""  # one linear layer for all three, and then the three above are empty
+    out: str = "attention.output.dense"  # from the heads back to the width
+    up: str = "intermediate.dense"
+    down: str = "output.dense"
+    gated: bool = False  # `up` holds twice the columns: those of the activation, then those of the gate
     position_offset: int = 0  # positions that text cannot use: RoBERTa counts from padding_idx + 1
 
+    @property
+    def linear(self) -> tuple[str, ...]:
+        """The linear layers of a layer, in the order in which they run."""
+        return (*(filter(None, (self.query, self.key, self.value, self.qkv))), self.out, self.up, self.down)
+
+
+_ROBERTA = Family("roberta.encoder.layer", position_offset=2)
 
 FAMILIES: Mapping[str, Family] = {
     "bert": Family("bert.encoder.layer"),
-    "roberta": Family("roberta.encoder.layer", position_offset=2),
-    "xlm-roberta": Family("roberta.encoder.layer", position_offset=2),
-    "camembert": Family("roberta.encoder.layer", position_offset=2),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
     "electra": Family("electra.encoder.layer"),
-    "distilbert": Family("distilbert.transformer.layer"),
-    "mpnet": Family("mpnet.encoder.layer", position_offset=2),
-    "deberta-v2": Family("deberta.encoder.layer"),
-    "modernbert": Family("model.layers"),
+    "distilbert": Family(
+        "distilbert.transformer.layer",
+        query="attention.q_lin",
+        key="attention.k_lin",
+        value="attention.v_lin",
+        out="attention.out_lin",
+        up="ffn.lin1",
+        down="ffn.lin2",
+    ),
+    "mpnet": Family(
+        "mpnet.encoder.layer",
+        query="attention.attn.q",
+        key="attention.attn.k",
+        value="attention.attn.v",
+        out="attention.attn.o",
+        position_offset=2,
+    ),
+    "deberta-v2": Family(
+        "deberta.encoder.layer",
+        query="attention.self.query_proj",
+        key="attention.self.key_proj",
+        value="attention.self.value_proj",
+    ),
+    "modernbert": Family(
+        "model.layers",
+        query="",
+        key="",
+        value="",
+        qkv="attn.Wqkv",
+        out="attn.Wo",
+        up="mlp.Wi",
+        down="mlp.Wo",
+        gated=True,
+    ),
 }
 
 
@@ -250,9 +296,16 @@ def quiet() -> Iterator[None]:
 def add_structure(model: Any, use: str, facts: Mapping[str, Any]) -> None:
     """Remember, in place, that step `use` rebuilt parts of `model` in a way its config cannot express.
 
-    The file of that step has a function `restore(model, facts)` that rebuilds them on a fresh model.
+    The file of that step has a function `restore(model, facts)` that rebuilds them on a fresh model. Where they hold
+    integers, `facts["precision"]` says how narrow: "int8", "int4", "int3" or "int2".
     """
     model.burnish_structure = (*getattr(model, "burnish_structure", ()), {"use": use, **facts})
+
+
+def precision(model: Any) -> str:
+    """What the layers of `model` hold: "fp32", or the narrowest integers that a step has left in them."""
+    held = [str(part["precision"]) for part in getattr(model, "burnish_structure", ()) if "precision" in part]
+    return min(held, key=lambda name: int(name.removeprefix("int")), default="fp32")
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:

@@ -48,7 +48,7 @@ class Int8:
         error = {name: _quantize_linear(model, name) for name in linear}
         for name in tables:
             _quantize_table(model, name)
-        add_structure(model, "compress/int8", {"linear": linear, "tables": tables})
+        add_structure(model, "compress/int8", {"precision": "int8", "linear": linear, "tables": tables})
         notes = {"layers": len(linear), "tables": len(tables), "weight_error": max(error.values())}
         return replace(work, model=model, notes=notes)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish import runs
+from burnish import models, runs
 from burnish.core import Row, Work
 from burnish.errors import BurnishError
 from burnish.measure.agreement import agreement
@@ -55,8 +55,9 @@ def engines_for(work: Work, *, reference: bool) -> list[tuple[str, str]]:
     Integer layers have kernels in ONNX Runtime only. Float models are tried on every engine once, for the
     reference: what wins there is what the float form of any student would use as well.
     """
-    if getattr(work.model, "burnish_structure", ()):
-        return [("onnx", "int8")]
+    held = models.precision(work.model)
+    if held != "fp32":
+        return [("onnx", held)]
     if not reference:
         return [("onnx", "fp32")]
     from burnish.measure.machine import bf16_is_native

@@ -103,7 +103,7 @@ def export(folder: Path, to: str, out: Path) -> dict[str, Any]:
         tokenizer=tokenizer,
         task=tasks.from_json(facts["task"]),
         engine=to,
-        precision="int8" if getattr(model, "burnish_structure", ()) else "fp32",
+        precision=models.precision(model),
         max_length=tokenizer.model_max_length,
         rows_for_golden=runs.read_rows(folder / "rows" / "valid.jsonl")[:3],
         base_model=facts["base_model"],

@@ -36,7 +36,7 @@ __all__ = ["Gone", "Service"]
 INLINE = 4000
 WATCH_AFTER = 0.2  # seconds until it is worth finding out whether the client is still there
 # How far a golden answer may be from what the engine gave when it was built: rounding differs between processors.
-DRIFT = {"fp32": 1e-3, "bf16": 0.05, "int8": 0.05}
+DRIFT = {"fp32": 1e-3, "bf16": 0.05, "int8": 0.05, "int4": 0.05, "int3": 0.05, "int2": 0.05}
 
 
 class Gone(Exception):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from burnish import models
 from burnish.core import Rows
 from burnish.train.batches import Encoded, batch_order, collate, encode, exact_batches
 
@@ -29,7 +30,7 @@ def model_outputs(model: Any, encoded: Encoded, pad_id: int, *, bf16: bool = Fal
     everything a row holds, and padding must not be part of that.
     """
     lengths_N = np.array([len(row["input_ids"]) for row in encoded])
-    exact = bool(getattr(model, "burnish_structure", ()))
+    exact = models.precision(model) != "fp32"
     batches = exact_batches(lengths_N, size) if exact else batch_order(lengths_N, size, 0, 0)
     device = next(iter(model.state_dict().values())).device
     found: dict[int, np.ndarray] = {}

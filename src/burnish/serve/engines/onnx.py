@@ -27,8 +27,7 @@ from burnish.words import say
 __all__ = ["available", "build", "export", "load"]
 
 NAME = "onnx"
-PRECISIONS = ("fp32", "int8")
-ALONE = ("fp32", "int8")
+PRECISIONS = ALONE = ("fp32", "int8", "int4", "int3", "int2")
 WIDE = True
 FILE = "model.onnx"
 OPSET = 23
@@ -143,10 +142,9 @@ def _strip(model: Any) -> None:
 
 def _check_precision(model: Any, precision: str) -> None:
     """An artifact called int8 with float weights inside, or the reverse, would be a lie that no score shows."""
-    import torch
+    from burnish import models
 
-    kinds = {tensor.dtype for tensor in model.state_dict().values()}
-    held = "int8" if kinds & {torch.int8, torch.uint8} else "fp32"
+    held = models.precision(model)
     if held != precision:
         given = say("the model's layers are {held}, the artifact is to be {precision}", held=held, precision=precision)
         expected = say("a model of that precision; one of: {known}", known=", ".join(PRECISIONS))
