@@ -24,6 +24,7 @@ __all__ = [
     "add_structure",
     "as_float",
     "family",
+    "leaves_early",
     "load",
     "load_saved",
     "longest",
@@ -31,6 +32,8 @@ __all__ = [
     "precision",
     "resolve",
     "save",
+    "save_weights",
+    "segments",
 ]
 
 
@@ -48,6 +51,12 @@ class Family:
     down: str = "output.dense"
     gated: bool = False  # `up` holds twice the columns: those of the activation, then those of the gate
     position_offset: int = 0  # positions that text cannot use: RoBERTa counts from padding_idx + 1
+    attention: str = "attention.self"  # what works by head; the next two are numbers it keeps, "" where it does not
+    head_count: str = "num_attention_heads"
+    head_width: str = "all_head_size"  # heads x head size
+    by_head: tuple[str, ...] = ()  # more linear layers whose outputs belong to heads, where a layer has them
+    bias_argument: int = 0  # which argument of `attention` holds a bias a head, made once for all layers; 0: none
+    columns: str = "intermediate_size"  # how the config calls the number of feed-forward columns
 
     @property
     def linear(self) -> tuple[str, ...]:
@@ -71,6 +80,10 @@ FAMILIES: Mapping[str, Family] = {
         out="attention.out_lin",
         up="ffn.lin1",
         down="ffn.lin2",
+        attention="attention",
+        head_count="n_heads",
+        head_width="dim",
+        columns="hidden_dim",
     ),
     "mpnet": Family(
         "mpnet.encoder.layer",
@@ -79,12 +92,15 @@ FAMILIES: Mapping[str, Family] = {
         value="attention.attn.v",
         out="attention.attn.o",
         position_offset=2,
+        attention="attention.attn",
+        bias_argument=2,
     ),
     "deberta-v2": Family(
         "deberta.encoder.layer",
         query="attention.self.query_proj",
         key="attention.self.key_proj",
         value="attention.self.value_proj",
+        by_head=("attention.self.pos_key_proj", "attention.self.pos_query_proj"),
     ),
     "modernbert": Family(
         "model.layers",
@@ -96,6 +112,9 @@ FAMILIES: Mapping[str, Family] = {
         up="mlp.Wi",
         down="mlp.Wo",
         gated=True,
+        attention="attn",
+        head_count="",
+        head_width="",
     ),
 }
 
@@ -310,18 +329,23 @@ def precision(model: Any) -> str:
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write config, weights, tokenizer and structure so that `load_saved` gives identical outputs."""
-    from safetensors.torch import save as to_bytes
-
-    from burnish.runs import write_bytes
-
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
         model.config.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    write_bytes(folder / "model.safetensors", to_bytes(_own_tensors(model), metadata={"format": "pt"}))
+    save_weights(model, folder)
     structure: Sequence[Any] = getattr(model, "burnish_structure", ())
     if structure:
         write_json(folder / "structure.json", list(structure))
+
+
+def save_weights(model: Any, folder: Path) -> None:
+    """Write model.safetensors alone."""
+    from safetensors.torch import save as to_bytes
+
+    from burnish.runs import write_bytes
+
+    write_bytes(folder / "model.safetensors", to_bytes(_own_tensors(model), metadata={"format": "pt"}))
 
 
 def _own_tensors(model: Any) -> dict[str, Any]:
@@ -373,6 +397,22 @@ def onnx_translations() -> dict[Any, Any]:
     for name in catalog.names():
         if name.startswith("compress/"):
             found.update(getattr(_file_of(name), "ONNX", dict)())
+    return found
+
+
+def leaves_early(model: Any) -> bool:
+    """Whether rows may leave this model before its end, which is then more than one graph."""
+    return any(hasattr(_file_of(part["use"]), "SEGMENTS") for part in getattr(model, "burnish_structure", ()))
+
+
+def segments(model: Any, inputs: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+    """Modules that compute such a model one after the other, and the rule by which a row leaves between two of them.
+
+    They are made of the parts of `model`, which is of no other use afterwards.
+    """
+    uses = [part["use"] for part in getattr(model, "burnish_structure", ())]
+    cut = next(_file_of(use).SEGMENTS for use in uses if hasattr(_file_of(use), "SEGMENTS"))
+    found: tuple[list[Any], dict[str, Any]] = cut(model, inputs)
     return found
 
 

@@ -17,9 +17,11 @@ runs/NAME/
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -37,10 +39,12 @@ __all__ = [
     "append_line",
     "file_hash",
     "find",
+    "held",
     "read_json",
     "read_predictions",
     "read_records",
     "read_rows",
+    "sweep",
     "text_hash",
     "tree_hashes",
     "write_bytes",
@@ -87,6 +91,37 @@ def write_bytes(path: Path, content: bytes) -> None:
                 os.unlink(temporary)
             raise
         sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Nobody else works on this run meanwhile; the system lets go of it when the process dies.
+
+    Raises UsageError when another process has it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            given = say("another process works on {folder}", folder=folder)
+            hint = say("wait for it, or --out another/folder")
+            raise UsageError(problem(given, say("a run that nobody else works on"), hint)) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left half written under `folder`: every file and folder whose name has a dot first.
+
+    Call it only while the run is held.
+    """
+    for path in [*folder.glob(".*"), *(folder / "works").glob(".*")]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

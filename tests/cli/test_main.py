@@ -148,7 +148,9 @@ def test_with_json_an_error_is_one_document_too(capsys):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_command_with_the_code_of_the_shell(number, code):
     slow = (
-        "import sys, time; from burnish import catalog, cli\n"
+        "import signal, sys, time; from burnish import catalog, cli\n"
+        # A job in the background of a shell inherits that ctrl-C is ignored; whoever runs the tests may be one.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def names(stage): print('at work', file=sys.stderr, flush=True); time.sleep(60)\n"
         "catalog.names = names; sys.exit(cli.main(['ls']))"
     )

@@ -11,7 +11,7 @@ from burnish import catalog
 from burnish.core import Desk, lend
 from burnish.measure.memory import BASE_BYTES, forecast
 from burnish.train import memory
-from burnish.train.loop import Settings
+from burnish.train.given import Settings
 from burnish.train.memory import needed, reason, state_bytes
 from burnish.train.optimizer import FusedAdamW
 from burnish.train.parts import Rates

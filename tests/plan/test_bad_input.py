@@ -125,3 +125,38 @@ def test_a_really_full_disk_ends_a_fit_with_code_4(tiny_csv: Path, tiny_folder: 
     assert "disk is full" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "run").rglob("*.tmp"))
+
+
+def test_a_run_that_another_process_works_on_is_left_alone(tiny_csv: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdin
+    assert holder.stdout
+    holder.stdout.readline()
+    with pytest.raises(UsageError, match="another process works on"):
+        fit(tiny_csv, tiny_folder, tmp_path / "run")
+    holder.communicate("done")
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from burnish import runs
+folder = Path(sys.argv[1])
+folder.mkdir()
+with runs.held(folder):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_half_written_is_swept(tmp_path: Path) -> None:
+    for left in ("works/.abc.torch-fp32.x1", "works/.abc.tmp"):
+        (tmp_path / left).mkdir(parents=True)
+        (tmp_path / left / "model.onnx").write_bytes(b"half")
+    (tmp_path / ".result.json.x.tmp").write_bytes(b"half")
+    (tmp_path / "works" / "abc").mkdir()
+    (tmp_path / "result.json").write_text("{}")
+    runs.sweep(tmp_path)
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == ["result.json", "works", "works/abc"]

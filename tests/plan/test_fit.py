@@ -117,6 +117,36 @@ def test_a_chosen_model_exports_to_plain_transformers(run: api.Run, tmp_path: Pa
     assert np.mean(np.argmax(said, 1) == served.argmax(1)) > 0.95
 
 
+def test_a_float_artifact_of_any_engine_loads_in_plain_transformers(
+    tiny_csv: Path, tiny_folder: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    made = api.fit(
+        str(tiny_csv), model=str(tiny_folder), out=tmp_path / "run", time=60, recipe="tuned", settings=SETTINGS
+    )
+    artifact = made.folder / "artifact"
+    assert made.result["chosen"]["engine"] in ("torch", "onnx", "openvino")
+    model = AutoModelForSequenceClassification.from_pretrained(artifact).eval()
+    tokenizer = AutoTokenizer.from_pretrained(artifact)
+    rows = runs.read_rows(made.folder / "rows" / "test.jsonl")
+    served = runs.read_predictions(made.folder / "predictions" / "test-reference.jsonl").outputs
+    said = [model(**tokenizer(r.text, return_tensors="pt")).logits.detach().numpy()[0] for r in rows]
+    assert np.abs(said - served).max() < 1e-3
+    assert verify(made.folder) == []
+
+
+def test_with_very_few_rows_cheaper_ways_are_tried_as_well(tiny_csv: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few.csv"
+    few.write_text("".join(tiny_csv.read_text().splitlines(keepends=True)[:121]))
+    made = api.fit(str(few), model=str(tiny_folder), out=tmp_path / "run", time=60, max_drop=100)
+    assert made.result["reference"]["steps"] == ["tune/few_rows"]
+    notes = next(r.notes for r in made.records if r.step == "tune/few_rows")
+    assert len(notes["rivals"]) == 3
+    assert verify(made.folder) == []
+    assert made.report().read_text("utf-8").startswith("<!doctype html>")
+
+
 def test_what_cannot_be_met_ends_with_the_nearest_three(tiny_csv: Path, tiny_folder: Path, tmp_path: Path) -> None:
     asked = [sys.executable, "-m", "burnish", "fit", str(tiny_csv), "--model", str(tiny_folder)]
     asked += [

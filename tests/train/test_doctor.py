@@ -14,7 +14,7 @@ import torch
 from burnish.core import Desk, Row, lend
 from burnish.errors import BurnishError, Missing
 from burnish.tasks import make
-from burnish.train import checkpoint, doctor, loop
+from burnish.train import checkpoint, doctor, loop, moments
 from burnish.train.batches import Bucketed
 from burnish.train.diary import Diary
 from burnish.train.evaluate import pad_id_of
@@ -58,7 +58,7 @@ def test_a_healthy_run_ends_in_the_same_bits_watched_or_not() -> None:
 
 def test_keeping_something_to_go_back_to_costs_one_save(monkeypatch) -> None:
     saved: list[str] = []
-    monkeypatch.setattr(loop, "save", lambda folder, *rest: saved.append(folder.name))
+    monkeypatch.setattr(moments, "write_checkpoint", lambda folder, *rest: saved.append(folder.name))
     for mode, expected in (("act", ["start"]), ("advise", [])):
         tuned(tiny_work(), doctor=mode)
         assert saved == expected
@@ -69,7 +69,7 @@ def test_without_room_for_the_first_weights_it_only_speaks(monkeypatch) -> None:
     def full(folder, *rest):
         raise Missing("no room")
 
-    monkeypatch.setattr(loop, "save", full)
+    monkeypatch.setattr(moments, "write_checkpoint", full)
     made = tuned(exploding(tiny_work()), epochs=1)
     assert [(e["did"], e["would"]) for e in made.notes["events"]][:1] == [("say", "restart")]
 
@@ -264,7 +264,7 @@ def test_back_goes_to_the_best_moment_with_half_the_rate_that_ramps_up() -> None
     good = {e["step"] for e in plain.notes["evals"]}
     assert cut in good  # all up to the best evaluation before step 20 is as it was
     old, new = ([p["lr"] for p in m.notes["curve"][cut:]] for m in (plain, made))
-    ramp = [min(1.0, (i + 1) / loop.RAMP) for i in range(len(new))]
+    ramp = [min(1.0, (i + 1) / moments.RAMP) for i in range(len(new))]
     assert new == pytest.approx([0.5 * a * r for a, r in zip(old, ramp, strict=True)])
     assert [p["step"] for p in made.notes["curve"]] == list(range(1, 25))
 
@@ -317,11 +317,11 @@ def test_a_cut_at_any_step_with_acts_before_and_after_ends_in_the_same_bits(
         if len(steps) > at:
             raise Killed
 
-    monkeypatch.setattr(loop, "save", save_then_die)
+    monkeypatch.setattr(moments, "write_checkpoint", save_then_die)
     with lend(Desk(folder=tmp_path)):
         with pytest.raises(Killed):
             watched(SCRIPT)
-        monkeypatch.setattr(loop, "save", real)
+        monkeypatch.setattr(moments, "write_checkpoint", real)
         resumed = watched(SCRIPT)
     for name in ("curve", "evals", "events", "best_step"):
         assert resumed.notes[name] == whole.notes[name], name

@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from burnish.core import Desk, lend
-from burnish.train import loop
+from burnish.train import checkpoint, loop, moments
 from burnish.train.finder import Bench, auto, find
 from burnish.train.finder import find as find_module_function
 from burnish.train.finder.curve import diverged_at, plain_steepest, read_curve, smooth, together
 from burnish.train.finder.trials import Curve, confirm, sweep, untouched, warm_head
-from burnish.train.loop import Settings
+from burnish.train.given import Settings
 from burnish.train.optimizer import FusedAdamW
 from burnish.train.parts import Optimizer
 from burnish.train.prepare import encode_work, settings_for
@@ -379,17 +379,17 @@ def test_a_fit_that_was_killed_after_the_finder_ends_in_the_same_bits(small, mon
     whole = tuned()
     monkeypatch.setattr(loop, "MIN_GAP", 0.0)
     monkeypatch.setattr(loop, "CHECKPOINT_SHARE", 1e9)
-    real = loop.save
+    real = checkpoint.save
 
     def save_then_die(folder, step, tensors, state):
         real(folder, step, tensors, state)
         raise Killed
 
-    monkeypatch.setattr(loop, "save", save_then_die)
+    monkeypatch.setattr(moments, "write_checkpoint", save_then_die)
     with lend(Desk(folder=tmp_path)):
         with pytest.raises(Killed):
             tuned()
-        monkeypatch.setattr(loop, "save", real)
+        monkeypatch.setattr(moments, "write_checkpoint", real)
         monkeypatch.setattr(finder, "sweep", None)  # it must not look again
         resumed = tuned()
     assert resumed.notes["curve"] == whole.notes["curve"]

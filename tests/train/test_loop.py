@@ -15,7 +15,7 @@ import torch
 
 from burnish.core import Desk, lend
 from burnish.errors import BurnishError, UsageError
-from burnish.train import checkpoint, loop
+from burnish.train import checkpoint, loop, moments
 from burnish.train.evaluate import model_outputs
 from burnish.train.prepare import encode_work
 from burnish.tune.finetune import FineTune
@@ -112,11 +112,11 @@ def test_a_cut_at_any_step_ends_in_the_same_bits(at: int, tmp_path: Path, monkey
         if step >= at:
             raise Killed
 
-    monkeypatch.setattr(loop, "save", save_then_die)
+    monkeypatch.setattr(moments, "write_checkpoint", save_then_die)
     with lend(Desk(folder=tmp_path)):
         with pytest.raises(Killed):
             tuned(tiny_work(train=72), **settings)
-        monkeypatch.setattr(loop, "save", real)
+        monkeypatch.setattr(moments, "write_checkpoint", real)
         resumed = tuned(tiny_work(train=72), **settings)
     assert {k: v for k, v in resumed.notes.items() if k in ("curve", "evals", "best_step")} == {
         k: v for k, v in whole.notes.items() if k in ("curve", "evals", "best_step")
@@ -175,15 +175,17 @@ def test_sigkill_at_random_moments_ends_in_the_same_bits(tmp_path: Path) -> None
     def start(folder: Path) -> subprocess.Popen[str]:
         return subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
-    began = time.monotonic()
+    def seen(folder: Path) -> int:
+        return max((int(p.name.removeprefix("step-")) for p in folder.glob("step-*")), default=0)
+
     whole = start(tmp_path / "whole").communicate()[0]
-    full = time.monotonic() - began
     rng, kills = Random(0), 0
-    for _ in range(4):
+    for target in (3, 12, 20, 30):  # of 60 steps; each is saved, so a moment later may well be within a save
         child = start(tmp_path / "cut")
-        try:
-            child.wait(full * rng.uniform(0.4, 0.95))
-        except subprocess.TimeoutExpired:
+        while child.poll() is None and seen(tmp_path / "cut") < target:
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.02))
+        if child.poll() is None:
             os.kill(child.pid, signal.SIGKILL)
             kills += 1
         child.communicate()

@@ -12,7 +12,7 @@ from torch import nn
 from burnish import catalog
 from burnish.core import Desk, lend
 from burnish.errors import Missing, UsageError
-from burnish.train import checkpoint, loop, microbatch
+from burnish.train import checkpoint, loop, microbatch, moments
 from burnish.train.microbatch import SLACK, cut, find_parts, longest_batch
 from burnish.train.tweak import Tweak
 from burnish.tune.finetune import FineTune
@@ -237,10 +237,10 @@ def test_a_resumed_run_keeps_what_was_found(tmp_path: Path, monkeypatch) -> None
             raise Killed
 
     with lend(Desk(folder=tmp_path)):
-        monkeypatch.setattr(loop, "save", save_then_die)
+        monkeypatch.setattr(moments, "write_checkpoint", save_then_die)
         with pytest.raises(Killed):
             tuned(tiny_work(), accumulate="auto")
-        monkeypatch.setattr(loop, "save", checkpoint.save)
+        monkeypatch.setattr(moments, "write_checkpoint", checkpoint.save)
         fixed_at(monkeypatch, 10**9)  # now there is more room
         resumed = tuned(tiny_work(), accumulate="auto")
     assert resumed.notes["accumulate"] == whole.notes["accumulate"]

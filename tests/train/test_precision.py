@@ -10,7 +10,7 @@ import torch
 
 from burnish.core import Desk, lend
 from burnish.errors import BurnishError, Missing, UsageError
-from burnish.train import checkpoint, fp8, loop
+from burnish.train import checkpoint, fp8, loop, moments
 from burnish.train.objective import loss_rows
 from burnish.train.parts import Objective
 from burnish.train.prepare import precision_for
@@ -151,13 +151,13 @@ class Patient(Watch):
 
 
 def test_a_run_that_someone_lets_go_on_after_a_broken_step_goes_on(monkeypatch) -> None:
-    real = loop._Run.__init__
+    real = loop.Run.__init__
 
     def watched(self, model, facts, learn, valid, settings, *rest):
         object.__setattr__(settings, "watch", Patient())
         real(self, model, facts, learn, valid, settings, *rest)
 
-    monkeypatch.setattr(loop._Run, "__init__", watched)
+    monkeypatch.setattr(loop.Run, "__init__", watched)
     made = tuned("fp16", objective=Bad(2, "loss"))
     assert made.notes["steps"] == 11  # one of twelve is missing
     assert all(p["loss"] == p["loss"] for p in made.notes["curve"])
@@ -185,11 +185,11 @@ def test_the_loss_scale_survives_a_kill_to_the_bit(at: int, tmp_path: Path, monk
         if step >= at:
             raise Killed
 
-    monkeypatch.setattr(loop, "save", save_then_die)
+    monkeypatch.setattr(moments, "write_checkpoint", save_then_die)
     with lend(Desk(folder=tmp_path)):
         with pytest.raises(Killed):
             tuned("fp16", tiny_work(), **settings)
-        monkeypatch.setattr(loop, "save", checkpoint.save)
+        monkeypatch.setattr(moments, "write_checkpoint", checkpoint.save)
         resumed = tuned("fp16", tiny_work(), **settings)
     assert made[-1].state_dict() == state
     assert whole.notes["skipped_steps"] == resumed.notes["skipped_steps"] > 0

@@ -24,7 +24,7 @@ from torch import nn
 
 from burnish.core import Desk, lend
 from burnish.errors import BurnishError
-from burnish.train import checkpoint, loop, ranks
+from burnish.train import checkpoint, loop, moments, ranks
 from burnish.train.parts import Batching, Optimizer, Weighting
 from burnish.train.tweak import Tweak
 from burnish.train.watch import Act, Watch
@@ -136,17 +136,17 @@ class Returning(Watch):
 
 
 def with_a_restart(folder: Path) -> dict[str, Any]:
-    real = loop._Run.__init__
+    real = loop.Run.__init__
 
     def watched(self, model, facts, learn, valid, settings, *rest):
         object.__setattr__(settings, "watch", Returning())
         real(self, model, facts, learn, valid, settings, *rest)
 
     try:
-        loop._Run.__init__ = watched
+        loop.Run.__init__ = watched
         return tuned()
     finally:
-        loop._Run.__init__ = real
+        loop.Run.__init__ = real
 
 
 def out_of_time_on_one(folder: Path) -> dict[str, Any]:
@@ -162,7 +162,7 @@ class Killed(BaseException):
 @contextlib.contextmanager
 def saving(then: Callable[[int], None]) -> Iterator[None]:
     def save(folder, step, tensors, state):
-        checkpoint.save(folder, step, tensors, state)
+        real(folder, step, tensors, state)
         written.append(step)
 
     def after(self, *args):
@@ -170,12 +170,13 @@ def saving(then: Callable[[int], None]) -> Iterator[None]:
         then(self.step)
 
     written: list[int] = []
-    step, gap, share = loop._Run.some_rows, loop.MIN_GAP, loop.CHECKPOINT_SHARE
+    real = checkpoint.save
+    step, gap, share = loop.Run.some_rows, loop.MIN_GAP, loop.CHECKPOINT_SHARE
     try:
-        loop.save, loop._Run.some_rows, loop.MIN_GAP, loop.CHECKPOINT_SHARE = save, after, 0.0, 1e9
+        moments.write_checkpoint, loop.Run.some_rows, loop.MIN_GAP, loop.CHECKPOINT_SHARE = save, after, 0.0, 1e9
         yield written
     finally:
-        loop.save, loop._Run.some_rows = checkpoint.save, step
+        moments.write_checkpoint, loop.Run.some_rows = real, step
         loop.MIN_GAP, loop.CHECKPOINT_SHARE = gap, share
 
 

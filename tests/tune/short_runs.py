@@ -12,7 +12,7 @@ import torch
 from burnish import models
 from burnish.core import Desk, Work, lend
 from burnish.models import FAMILIES
-from burnish.train import checkpoint, loop
+from burnish.train import checkpoint, loop, moments
 from burnish.train.evaluate import outputs_of_rows
 from burnish.train.parts import Rates
 from burnish.tune.finetune import FineTune
@@ -61,10 +61,10 @@ def cut_equals_straight(at: int, folder: Path, monkeypatch: pytest.MonkeyPatch, 
             raise Killed
 
     with lend(Desk(folder=folder)):
-        monkeypatch.setattr(loop, "save", save_then_die)
+        monkeypatch.setattr(moments, "write_checkpoint", save_then_die)
         with pytest.raises(Killed):
             run()
-        monkeypatch.setattr(loop, "save", checkpoint.save)
+        monkeypatch.setattr(moments, "write_checkpoint", checkpoint.save)
         resumed = run()
     assert saves[-1] == at
     return same_weights(whole, resumed) and told(whole) == told(resumed)

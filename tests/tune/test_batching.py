@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from burnish.core import Desk, lend
 from burnish.errors import UsageError
-from burnish.train import checkpoint, loop
+from burnish.train import checkpoint, loop, moments
 from burnish.train.batches import padding_share
 from burnish.train.tweak import Tweak
 from burnish.tune.finetune import FineTune
@@ -196,10 +196,10 @@ def test_a_cut_while_it_grows_ends_in_the_same_bits(at: int, tmp_path: Path, mon
             raise Killed
 
     with lend(Desk(folder=tmp_path)):
-        monkeypatch.setattr(loop, "save", save_then_die)
+        monkeypatch.setattr(moments, "write_checkpoint", save_then_die)
         with pytest.raises(Killed):
             tuned(tiny_work(), batching=GROWING, epochs=3)
-        monkeypatch.setattr(loop, "save", checkpoint.save)
+        monkeypatch.setattr(moments, "write_checkpoint", checkpoint.save)
         resumed = tuned(tiny_work(), batching=GROWING, epochs=3)
     assert resumed.notes["noise_scale"] == whole.notes["noise_scale"]
     assert resumed.notes["curve"] == whole.notes["curve"]

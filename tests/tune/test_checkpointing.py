@@ -11,7 +11,7 @@ from burnish import catalog
 from burnish.core import Desk, lend
 from burnish.errors import UsageError
 from burnish.tasks import make
-from burnish.train import checkpoint, loop
+from burnish.train import checkpoint, loop, moments
 from burnish.train.dropout import CheapDropout, cheap_dropout
 from burnish.train.parts import Facts
 from burnish.train.tweak import Tweak
@@ -114,7 +114,7 @@ def test_other_families_keep_less_and_give_the_same_gradients(kind: str) -> None
 
 
 def test_a_family_that_cannot_is_refused_before_anything_is_trained(monkeypatch) -> None:
-    monkeypatch.setattr(loop._Run, "all_steps", lambda self: pytest.fail("it began to train"))
+    monkeypatch.setattr(loop.Run, "all_steps", lambda self: pytest.fail("it began to train"))
     from dataclasses import replace
 
     work = replace(tiny_work(), model=family_model("mpnet"))
@@ -201,11 +201,11 @@ def test_a_kill_changes_nothing(tmp_path: Path, monkeypatch) -> None:
         if step >= 7:
             raise Killed
 
-    monkeypatch.setattr(loop, "save", save_then_die)
+    monkeypatch.setattr(moments, "write_checkpoint", save_then_die)
     with lend(Desk(folder=tmp_path)):
         with pytest.raises(Killed):
             tuned(Checkpointing(), patience=0)
-        monkeypatch.setattr(loop, "save", checkpoint.save)
+        monkeypatch.setattr(moments, "write_checkpoint", checkpoint.save)
         resumed = tuned(Checkpointing(), patience=0)
     assert resumed.notes["curve"] == whole.notes["curve"]
     for a, b in zip(whole.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):

@@ -10,7 +10,7 @@ import torch
 from burnish import catalog
 from burnish.core import Desk, lend
 from burnish.errors import UsageError
-from burnish.train import checkpoint, loop
+from burnish.train import checkpoint, loop, moments
 from burnish.train.clip import joint_norm
 from burnish.tune.autoclip import AutoClip
 from burnish.tune.clip_norm import ClipNorm
@@ -232,11 +232,11 @@ def test_the_history_survives_a_kill_to_the_bit(tmp_path: Path, monkeypatch) -> 
         if step >= 7:
             raise Killed
 
-    monkeypatch.setattr(loop, "save", save_then_die)
+    monkeypatch.setattr(moments, "write_checkpoint", save_then_die)
     with lend(Desk(folder=tmp_path)):
         with pytest.raises(Killed):
             tuned(clip, **settings)
-        monkeypatch.setattr(loop, "save", checkpoint.save)
+        monkeypatch.setattr(moments, "write_checkpoint", checkpoint.save)
         resumed = tuned(clip, **settings)
     assert resumed.notes["curve"] == whole.notes["curve"]
     assert resumed.notes["clipped_share"] == whole.notes["clipped_share"] > 0

@@ -14,7 +14,7 @@ from burnish import catalog, models
 from burnish.core import Desk, lend
 from burnish.errors import Missing, UsageError
 from burnish.tasks import make
-from burnish.train import checkpoint, loop
+from burnish.train import checkpoint, loop, moments
 from burnish.train.dropout import CheapDropout, cheap_dropout, plain_dropout
 from burnish.train.evaluate import outputs_of_rows
 from burnish.train.optimizer import FusedAdamW, grouped
@@ -149,7 +149,7 @@ def test_a_cut_ends_in_the_same_bits(at, tmp_path: Path, monkeypatch) -> None:
 
     with lend(Desk(folder=tmp_path)):
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "save", save_then_die)
+            patch.setattr(moments, "write_checkpoint", save_then_die)
             with pytest.raises(Killed):
                 run()
         resumed = run()

@@ -10,8 +10,9 @@ from torch import nn
 from burnish import catalog
 from burnish.core import Desk, lend
 from burnish.errors import UsageError
-from burnish.train import checkpoint, loop
+from burnish.train import checkpoint, loop, moments
 from burnish.train.checkpoint import pack_optimizer, unpack_optimizer
+from burnish.train.judge import Judge
 from burnish.train.optimizer import grouped
 from burnish.train.parts import Group
 from burnish.train.prepare import settings_for
@@ -92,11 +93,11 @@ def test_a_cut_run_ends_in_the_same_bits(optimizer, tmp_path: Path, monkeypatch)
         if step == 4:
             raise Killed
 
-    monkeypatch.setattr(loop, "save", save_then_die)
+    monkeypatch.setattr(moments, "write_checkpoint", save_then_die)
     with lend(Desk(folder=tmp_path)):
         with pytest.raises(Killed):
             tuned(tiny_work(train=36, valid=8), optimizer)
-        monkeypatch.setattr(loop, "save", checkpoint.save)
+        monkeypatch.setattr(moments, "write_checkpoint", checkpoint.save)
         resumed = tuned(tiny_work(train=36, valid=8), optimizer)
     assert resumed.notes["curve"] == whole.notes["curve"]
     assert resumed.notes["evals"] == whole.notes["evals"]
@@ -171,16 +172,17 @@ def test_schedule_free_gives_back_the_average_and_more_looks_change_nothing() ->
     few, many = (tuned(tiny_work(train=36), ScheduleFree(), evals_per_epoch=n, patience=0) for n in (1, 3))
     assert few.notes["curve"] == many.notes["curve"]
     seen = []
-    real = loop._Run.look
+    real = Judge.look
 
-    def look(run):
-        seen.append((run.step, {k: v.clone() for k, v in run.model.state_dict().items()}))
-        return real(run)
+    def look(judge):
+        seen.append({k: v.clone() for k, v in judge.model.state_dict().items()})
+        return real(judge)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop._Run, "look", look)
+        patch.setattr(Judge, "look", look)
         made = tuned(tiny_work(train=36), ScheduleFree(), evals_per_epoch=1, patience=0)
-    best = next(weights for step, weights in seen if step == made.notes["best_step"])
+    looks = [e["step"] for e in made.notes["evals"]]
+    best = seen[looks.index(made.notes["best_step"])]
     assert torch.equal(made.model.classifier.weight, best["classifier.weight"])
 
 

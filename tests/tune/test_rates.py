@@ -11,7 +11,7 @@ import torch
 from burnish import catalog
 from burnish.core import Desk, lend
 from burnish.errors import UsageError
-from burnish.train import checkpoint, loop
+from burnish.train import checkpoint, loop, moments
 from burnish.train.compact import expand
 from burnish.train.depth import depths
 from burnish.train.optimizer import grouped
@@ -246,10 +246,10 @@ def cut_and_resumed(at: int, folder: Path, monkeypatch, work, **settings):
             raise Killed
 
     with lend(Desk(folder=folder)):
-        monkeypatch.setattr(loop, "save", save_then_die)
+        monkeypatch.setattr(moments, "write_checkpoint", save_then_die)
         with pytest.raises(Killed):
             tuned(work, **settings)
-        monkeypatch.setattr(loop, "save", checkpoint.save)
+        monkeypatch.setattr(moments, "write_checkpoint", checkpoint.save)
         return tuned(work, **settings)
 
 

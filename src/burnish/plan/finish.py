@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish import runs
+from burnish import models, runs
 from burnish.core import Task
 from burnish.errors import BurnishError, problem
 from burnish.measure.baselines import shown_name
@@ -36,6 +36,7 @@ def deliver(ground: Ground, chosen: Candidate) -> dict[str, Any]:
     artifact = ground.run / "artifact"
     shutil.rmtree(artifact, ignore_errors=True)
     shutil.copytree(chosen.folder, artifact)
+    _add_weights(artifact, chosen)
     expected = runs.read_predictions(ground.run / "predictions" / f"valid-{chosen.label}.jsonl")
     served = served_outputs(artifact, ground.work.valid)
     work = chosen.tried.work
@@ -53,6 +54,13 @@ def deliver(ground: Ground, chosen: Candidate) -> dict[str, Any]:
         expected_text = say("the same answers; the difference arises in: {where}", where=parity["handoff"])
         raise BurnishError(problem(given, expected_text, say("report this with {run}/result.json", run=ground.run)))
     return dict(parity)
+
+
+def _add_weights(artifact: Path, chosen: Candidate) -> None:
+    """Where plain transformers can express the model, it can also load the artifact; serving reads no byte of this."""
+    model = chosen.tried.work.model
+    if not getattr(model, "burnish_structure", ()) and not (artifact / "model.safetensors").exists():
+        models.save_weights(model, artifact)
 
 
 def score_test(ground: Ground, chosen: Candidate, reference: Candidate) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from typing import Any, cast
 from burnish import recipe as recipes
 from burnish import runs
 from burnish.catalog import build
+from burnish.core import Step, name_of
 from burnish.errors import BudgetNotMet, Missing, problem
 from burnish.measure.machine import bf16_is_native
 from burnish.measure.memory import peak_rss_bytes
@@ -19,8 +20,9 @@ from burnish.plan.candidate import Candidate, Tried, engines_for, measure
 from burnish.plan.choose import judge, nearest_three, time_all
 from burnish.plan.forecast import Forecast, as_json, disk_free, forecast
 from burnish.plan.ground import Ground, lay
-from burnish.plan.request import Request, open_run, recipes_for, tuning_of
+from burnish.plan.request import Request, at_work, recipes_for, tuning_of
 from burnish.plan.search import Clock, Left, settle, tune, walk
+from burnish.tune.few_rows import FewRows
 from burnish.tune.finetune import FineTune
 from burnish.words import say
 
@@ -28,6 +30,7 @@ __all__ = ["fit", "not_met", "plan"]
 
 Report = Callable[[str, float, Mapping[str, Any]], None]
 RACE_SHARE, RACE_SECONDS, RACE_LEAST = 0.12, 40.0, 15.0
+FEW = 100  # training rows up to which cheaper ways of tuning are tried as well
 RESERVE_SHARE = 0.22  # of the time, kept back for the race, parity, the test rows and the report
 
 
@@ -37,15 +40,19 @@ def fit(request: Request, folder: Path, report: Report) -> dict[str, Any]:
     Raises BudgetNotMet when nothing meets the limits: the run is then complete all the same, with the nearest
     candidate as its artifact.
     """
-    start = time.monotonic()
     wanted = recipes_for(request)  # first, so that a spelling mistake costs nothing
-    open_run(folder, request)
-    if (folder / "result.json").is_file() and (folder / "manifest.json").is_file():
-        return dict(runs.read_json(folder / "result.json"))
+    with at_work(folder, request):
+        if (folder / "result.json").is_file() and (folder / "manifest.json").is_file():
+            return dict(runs.read_json(folder / "result.json"))
+        return _answer(request, wanted, folder, report)
+
+
+def _answer(request: Request, wanted: list[recipes.Recipe], folder: Path, report: Report) -> dict[str, Any]:
+    start = time.monotonic()
     ground = lay(folder, request, report)
     expected = _forecast(ground, len(wanted), report)
     clock = Clock(request.budget.time, RESERVE_SHARE * (request.budget.time or 0.0), start)
-    reference_work = tune(ground, _tuning(request, expected), clock, report)
+    reference_work = tune(ground, _among_rivals(_tuning(request, expected), ground), clock, report)
     candidates, left = _candidates(ground, wanted, reference_work, expected, clock, report)
     reference = candidates[0]
     chosen, met = _race(ground, candidates, reference, report)
@@ -143,6 +150,16 @@ def _tuning(request: Request, expected: Mapping[str, Any]) -> FineTune:
     if expected:
         step = cast(FineTune, settle(step, expected))
     return step
+
+
+def _among_rivals(step: FineTune, ground: Ground) -> Step:
+    """With very few rows cheaper ways of tuning may win; whoever asked for something of tuning gets just that."""
+    asked = ground.request.settings or ground.request.steps or ground.request.recipe
+    if asked or len(ground.work.train) > FEW:
+        return step
+    names = ("precision", "epochs", "max_length")
+    settled = ",".join(f"{n}={getattr(step, n)}" for n in names if getattr(step, n) is not None)
+    return FewRows((f"{name_of(step)}:{settled}", *FewRows.rivals[1:]))
 
 
 def _candidates(

@@ -14,6 +14,7 @@ from burnish.plan.budget import Budget
 from burnish.train.evaluate import pad_id_of
 from burnish.train.loop import Settings, train
 from burnish.train.prepare import encode_work, settings_for
+from burnish.train.tweak import Tweak
 from burnish.tune.finetune import FineTune
 from burnish.words import say
 
@@ -47,7 +48,7 @@ class Forecast:
 def forecast(work: Work, step: FineTune, budget: Budget, recipes: int) -> Forecast:
     """Time a few training steps on a copy and multiply; with a time limit, shorten rows and epochs to fit it."""
     settings, max_length, _ = settings_for(work, step)
-    seconds_a_row = _trial(work, settings, max_length)
+    seconds_a_row = _trial(work, settings, max_length, step.tweaks)
     rows = len(work.train) + 0.4 * len(work.valid) * settings.evals_per_epoch
     epoch = seconds_a_row * rows
     epochs = settings.epochs
@@ -92,7 +93,7 @@ def fit_into(
     return epochs, length, reasons
 
 
-def _trial(work: Work, settings: Settings, max_length: int) -> float:
+def _trial(work: Work, settings: Settings, max_length: int, tweaks: Sequence[Tweak]) -> float:
     """Seconds a training row of `max_length` takes, from a few real steps on a copy of the model.
 
     Long rows are cut for the trial and the time is scaled by tokens: the trial then takes seconds, not minutes, and
@@ -105,7 +106,8 @@ def _trial(work: Work, settings: Settings, max_length: int) -> float:
     learn, valid = encode_work(small, min(max_length, TRIAL_LENGTH))
     once = replace(settings, epochs=1, evals_per_epoch=1, watch=None)
     start = time.perf_counter()
-    train(copy.deepcopy(work.model), work.task, learn, valid, once, seed=0, pad_id=pad_id_of(work.tokenizer))
+    model, pad_id = copy.deepcopy(work.model), pad_id_of(work.tokenizer)
+    train(model, work.task, learn, valid, once, seed=0, pad_id=pad_id, tweaks=tweaks)
     seconds = (time.perf_counter() - start) / (len(small.train) + 0.4 * len(small.valid))
     return seconds * float(full.lengths.sum() / learn.lengths.sum())
 

@@ -11,7 +11,7 @@ from burnish.catalog import build
 from burnish.core import Work
 from burnish.errors import UsageError, problem
 from burnish.plan.ground import load_rows
-from burnish.plan.request import Request, open_run, recipes_for, tuning_of
+from burnish.plan.request import Request, at_work, recipes_for, tuning_of
 from burnish.train.evaluate import pad_id_of
 from burnish.train.finder import Bench, find
 from burnish.train.prepare import encode_work, settings_for
@@ -28,9 +28,13 @@ def lr(request: Request, folder: Path, report: Report) -> dict[str, Any]:
 
     Finished trials stay in `folder`, so that the same request goes on, and a finished one is answered from there.
     """
-    start = time.monotonic()
     step = _step(request)
-    open_run(folder, request)
+    with at_work(folder, request):
+        return _found(request, step, folder, report)
+
+
+def _found(request: Request, step: FineTune, folder: Path, report: Report) -> dict[str, Any]:
+    start = time.monotonic()
     rows = load_rows(request)
     place = folder / f"{rows.facts['sha256'][:16]}"  # other rows under the same name have trials of their own
     if (place / "lr.json").is_file():

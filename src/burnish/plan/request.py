@@ -1,8 +1,9 @@
 """What was asked, and the run folder that answers it."""
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from burnish.plan.budget import Budget
 from burnish.recipe import Recipe, Use
 from burnish.words import say
 
-__all__ = ["Request", "open_run", "recipes_for", "run_name"]
+__all__ = ["Request", "at_work", "open_run", "recipes_for", "run_name"]
 
 REFERENCE = "tune/finetune"
 # Cheapest promise first: seconds without training, then students, the deeper first.
@@ -91,6 +92,16 @@ def run_name(data: str) -> str:
     """A folder name from a data set's name: 'reviews.csv' -> 'reviews'."""
     stem = "stdin" if data == "-" else Path(data).name.split(".")[0] or "run"
     return re.sub(r"[^\w-]+", "-", stem)
+
+
+@contextlib.contextmanager
+def at_work(folder: Path, request: Request) -> Iterator[None]:
+    """The run folder, opened, to itself, and without what a killed process left half written."""
+    fresh = not folder.is_dir() and not open_run(folder, request)
+    with runs.held(folder):
+        if not fresh and open_run(folder, request):
+            runs.sweep(folder)
+        yield
 
 
 def open_run(folder: Path, request: Request) -> bool:

@@ -9,14 +9,14 @@ import numpy as np
 
 from burnish import models, runs
 from burnish.catalog import build
-from burnish.core import Desk, Rows, Work, run
+from burnish.core import Desk, Rows, Step, Work, run
 from burnish.errors import UsageError, nearest, problem
 from burnish.measure.intervals import interval
 from burnish.measure.quality import quality
 from burnish.measure.size import model_size
 from burnish.plan.cache import Works
 from burnish.plan.ground import lay
-from burnish.plan.request import Request, open_run, recipes_for, tuning_of
+from burnish.plan.request import Request, at_work, recipes_for, tuning_of
 from burnish.serve.artifact import write_artifact
 from burnish.train.evaluate import outputs_of_rows
 from burnish.words import say
@@ -31,7 +31,11 @@ def tune(request: Request, folder: Path, report: Report) -> dict[str, Any]:
     """Fine-tune and score; the model is saved in `folder`/model as plain transformers. Returns `tune --json`."""
     use = tuning_of(request, recipes_for(request) if request.recipe or request.steps else [])
     step = build(use.name, use.settings)
-    open_run(folder, request)
+    with at_work(folder, request):
+        return _tuned(request, step, folder, report)
+
+
+def _tuned(request: Request, step: Step, folder: Path, report: Report) -> dict[str, Any]:
     ground = lay(folder, request, report)
     budget = request.budget
     lent = Desk(report=report, deadline=None if budget.time is None else _deadline(budget.time))

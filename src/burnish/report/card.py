@@ -143,7 +143,7 @@ def _how(files: Files) -> str:
     blocks = [_fenced("sh", ["burnish serve .", f"burnish predict . {given}"])]
     call = '[("first text", "second text")]' if pair else '["some text"]'
     blocks.append(_fenced("python", ["import burnish", 'model = burnish.load(".")', f"model.predict({call})"]))
-    if files.artifact.get("engine") == "torch":
+    if (files.run / "artifact" / "model.safetensors").is_file():
         arguments = '"first text", "second text"' if pair else '"some text"'
         blocks += [say("Or with transformers alone:"), _fenced("python", [
             "from transformers import AutoModelForSequenceClassification, AutoTokenizer",

@@ -114,7 +114,7 @@ def parity(files: Files) -> list[Part]:
 def forecast(files: Files) -> Table | None:
     """What the dry run promised against what happened."""
     told, result = files.forecast, files.result
-    tuned = next((record.seconds for record in files.records if record.step == "tune/finetune"), None)
+    tuned = next((record.seconds for record in files.records if record.step.startswith("tune/")), None)
     rows = [
         (name, shown(told[key]), shown(happened), _off(told[key], happened))
         for key, name, shown, happened in (

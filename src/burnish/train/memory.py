@@ -14,7 +14,7 @@ from burnish.train.tweak import Tweak
 from burnish.words import say
 
 if TYPE_CHECKING:  # the loop itself writes down what was used
-    from burnish.train.loop import Settings
+    from burnish.train.given import Settings
 
 __all__ = ["in_words", "memory_notes", "needed", "reason", "state_bytes"]
 

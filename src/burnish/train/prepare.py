@@ -17,7 +17,7 @@ from burnish.train.batches import Bucketed, encode
 from burnish.train.clip import ByNorm
 from burnish.train.defaults import choose, choose_length
 from burnish.train.doctor import doctor_for
-from burnish.train.loop import Data, Settings
+from burnish.train.given import Data, Settings
 from burnish.train.optimizer import FusedAdamW
 from burnish.train.parts import Batching, Clip, Objective, Optimizer, Rates, Schedule, Weighting
 from burnish.train.schedule import ToZero

@@ -82,7 +82,9 @@ def beats(look: Mapping[str, Any]) -> bool:
 
 
 def slope_t(values: np.ndarray) -> float:
-    """The slope of a line through the values, in its standard errors."""
+    """The slope of a line through the values, in its standard errors; 0 where there is no line."""
+    if len(values) < 2:
+        return 0.0
     x = np.arange(len(values)) - (len(values) - 1) / 2
     slope = float(x @ values / (x @ x))
     rest = values - values.mean() - slope * x

@@ -27,7 +27,7 @@ import torch
 from burnish.core import Rng, Task, Work, desk
 from burnish.errors import UsageError, problem
 from burnish.train.evaluate import pad_id_of
-from burnish.train.loop import Data
+from burnish.train.given import Data
 from burnish.train.objective import loss_sum
 from burnish.train.prepare import bounded, encode_work, length_for
 from burnish.train.scale import head_of

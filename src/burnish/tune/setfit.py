@@ -34,7 +34,7 @@ from burnish.train.compact import compact, expand
 from burnish.train.defaults import choose
 from burnish.train.dropout import cheap_dropout, plain_dropout
 from burnish.train.evaluate import pad_id_of
-from burnish.train.loop import Data
+from burnish.train.given import Data
 from burnish.train.optimizer import FusedAdamW, grouped
 from burnish.train.prepare import bounded, encode_work, length_for, precision_for
 from burnish.train.schedule import ToZero, rate
