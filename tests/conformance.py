@@ -28,7 +28,14 @@ QUICK = {
     "tune/finetune": {"epochs": 1},
     "tune/setfit": {"steps": 10},
     "tune/few_rows": {"rivals": ["tune/finetune:epochs=1", "tune/frozen", "tune/setfit:steps=10"], "folds": 2},
+    "compress/drop_layers": {"epochs": 1},
+    "compress/movement": {"epochs": 1, "batch_size": 8},
+    "compress/prune_units": {"epochs": 1},
+    "compress/distill": {"epochs": 1},
+    "compress/share_layers": {"groups": 1, "epochs": 1},
     "compress/student": {"epochs": 1},
+    "compress/early_exit": {"epochs": 1},
+    "compress/experts": {"epochs": 1},
     "compress/vocabulary": {"spare": 0},
 }
 LIGHT = ("torch", "transformers", "onnx", "onnxruntime", "sklearn", "scipy")

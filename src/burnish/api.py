@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Run",
+    "compress_plan",
+    "compress_request",
+    "compress_run",
     "demo_request",
     "export",
     "fit",
     "fit_request",
+    "ledger",
     "load",
     "lr",
     "open_request",
@@ -85,6 +89,22 @@ def open_request(
     new_head: bool = False,
 ) -> Request:
     """The arguments of `fit` as a request, checked. Units: bytes, milliseconds, points, seconds."""
+    budget = _budget(max_size, max_p95, max_drop, min_quality, time, strict)
+    return Request(
+        data, model, task, text, pair, target, test, metric, seed, budget, recipe, tuple(steps),
+        dict(settings or {}), new_head,
+    )  # fmt: skip
+
+
+def _budget(
+    max_size: int | None,
+    max_p95: float | None,
+    max_drop: float | None,
+    min_quality: float | None,
+    time: float | None,
+    strict: bool,
+) -> Budget:
+    """Raises UsageError for a limit that nothing can meet."""
     for name, value, good in (
         ("max_size", max_size, max_size is None or max_size > 0),
         ("max_p95", max_p95, max_p95 is None or max_p95 > 0),
@@ -95,11 +115,7 @@ def open_request(
             given = say("{name} is {value}", name=name, value=value)
             hint = say("--time 5m, --max-size 30MB, --max-p95 10ms, --max-drop 1.0")
             raise UsageError(problem(given, say("a positive limit; at least 10 seconds of time"), hint))
-    budget = Budget(max_size, max_p95, max_drop, min_quality, time, strict)
-    return Request(
-        data, model, task, text, pair, target, test, metric, seed, budget, recipe, tuple(steps),
-        dict(settings or {}), new_head,
-    )  # fmt: skip
+    return Budget(max_size, max_p95, max_drop, min_quality, time, strict)
 
 
 def fit(
@@ -154,6 +170,45 @@ def fit_request(request: Request, out: str | Path | None = None, report: Report 
         write_manifest(folder)
     page.write(folder)
     return Run(folder)
+
+
+def compress_request(
+    run: str | Path,
+    *,
+    max_size: int | None = None,
+    max_p95: float | None = None,
+    max_drop: float | None = None,
+    min_quality: float | None = None,
+    time: float | None = None,
+    strict: bool = False,
+    recipe: str | None = None,
+    steps: Sequence[str] = (),
+) -> Request:
+    """What `compress` asks of the tuned model of a finished run; units as in `fit`."""
+    from burnish.plan.compress import request_for
+
+    budget = _budget(max_size, max_p95, max_drop, min_quality, time, strict)
+    return request_for(runs.find(str(run)), budget, recipe, tuple(steps))
+
+
+def compress_run(run: str | Path, request: Request, out: str | Path, report: Report | None = None) -> Run:
+    """Answer a request of `compress_request` in the new folder `out`; the tuned model of `run` is not tuned again."""
+    from burnish.plan.compress import share
+
+    share(runs.find(str(run)), request, Path(out))
+    return fit_request(request, out, report)
+
+
+def compress_plan(run: str | Path, request: Request, out: str | Path, report: Report | None = None) -> dict[str, Any]:
+    """What `compress_run` would try and what it should cost; writes nothing lasting."""
+    import tempfile
+
+    from burnish.plan.compress import share
+
+    with tempfile.TemporaryDirectory() as scratch:
+        place = Path(scratch) / "run"
+        share(runs.find(str(run)), request, place)
+        return {**plan(request, place, report), "run": str(out)}
 
 
 def plan(request: Request, out: str | Path | None = None, report: Report | None = None) -> dict[str, Any]:
@@ -238,6 +293,17 @@ def search(
     found = hyper.search(request, wish, folder, report or _silent)
     runs.write_text(folder / "search.svg", chart(found))
     return {**found, "plot": str(folder / "search.svg")}
+
+
+def ledger(run: str | Path, report: Report | None = None) -> dict[str, Any]:
+    """What each technique of a finished fit gave, alone and in company; also joins the run's report."""
+    from burnish.plan.ledger import ledger as measure
+    from burnish.report import page
+
+    folder = runs.find(str(run))
+    found = measure(folder, report or _silent)
+    page.write(folder)
+    return found
 
 
 def export(run: str | Path, to: str, out: str | Path) -> dict[str, Any]:

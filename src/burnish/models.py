@@ -24,6 +24,7 @@ __all__ = [
     "add_structure",
     "as_float",
     "family",
+    "layers",
     "leaves_early",
     "load",
     "load_saved",
@@ -131,6 +132,11 @@ def family(model: Any) -> Family:
             )
         )
     return FAMILIES[kind]
+
+
+def layers(model: Any) -> list[Any]:
+    """The encoder layers, the lowest first."""
+    return list(model.get_submodule(family(model).layers))
 
 
 def longest(model: Any, tokenizer: Any) -> int:

@@ -29,11 +29,11 @@ __all__ = ["GROUPS", "main"]
 # The order in which people meet the verbs. A test holds this against the files.
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("the whole way", ("fit", "demo")),
-    ("one stage", ("check", "lr", "tune")),
-    ("use a run", ("predict", "serve", "export", "report", "compare", "verify")),
+    ("one stage", ("check", "lr", "search", "tune", "compress")),
+    ("use a run", ("predict", "serve", "export", "report", "compare", "ledger", "verify")),
     ("find out", ("ls", "show", "init", "schema", "doctor")),
 )
-RESUMABLE = ("fit", "demo", "tune", "lr")
+RESUMABLE = ("fit", "demo", "tune", "lr", "search", "compress", "ledger")
 INTERRUPTED, TERMINATED = 130, 143
 # typer carries its own copy of click since 0.26; this is the base of both copies' usage errors.
 ClickError: Any = typer.BadParameter.__mro__[2]

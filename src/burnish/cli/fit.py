@@ -21,7 +21,7 @@ from burnish.errors import BudgetNotMet
 from burnish.report import show
 from burnish.words import say
 
-__all__ = ["answer", "fit", "forecast"]
+__all__ = ["answer", "answer_from", "fit", "forecast"]
 
 
 def fit(
@@ -94,10 +94,24 @@ def forecast(request: Any, folder: str | Path | None, *, as_json: bool, quiet: b
 def answer(request: Any, folder: str | Path | None, *, as_json: bool, quiet: bool) -> int:
     """Fit with progress, print the answer; exit code 3 when nothing meets the limits."""
     from burnish import api
-    from burnish.report.table import summary_lines
 
     with progress(quiet) as report:
         run = api.fit_request(request, folder, report)
+    return _answered(run, as_json=as_json)
+
+
+def answer_from(source: Path, request: Any, folder: Path, *, as_json: bool, quiet: bool) -> int:
+    """The same from the tuned model of the run `source`."""
+    from burnish import api
+
+    with progress(quiet) as report:
+        run = api.compress_run(source, request, folder, report)
+    return _answered(run, as_json=as_json)
+
+
+def _answered(run: Any, *, as_json: bool) -> int:
+    from burnish.report.table import summary_lines
+
     if as_json:
         out.document(run.result)
     else:
@@ -129,4 +143,8 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         *(("", reason) for reason in plan["reasons"]),
         *((say("recipe"), f"{recipe['name']}: {' > '.join(recipe['steps'])}") for recipe in plan["recipes"]),
     ]
+    found = plan.get("search")
+    if found:
+        told = say("{n} shapes, the best of them with {m} epochs", n=len(found["shapes"]), m=found["epochs"])
+        rows += [(say("search"), told), *(("", name) for name in found["shapes"])]
     return out.columns(rows)

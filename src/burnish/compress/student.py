@@ -8,31 +8,25 @@ computed once and kept, since the rows do not change between epochs.
 When it helps: latency falls in proportion to the layers left, on every engine and on top of INT8.
 What it costs: a training run on the student, and usually half a point to two points at half the depth.
 
-Shapes: B = rows of a batch, N = rows, C = outputs.
+Shapes: none here; the loss is in _lesson.py.
 """
 
-import copy
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from burnish.core import Rng, Work, desk
+from burnish.compress._layers import layers_of, refuse_rebuilt, with_layers
+from burnish.compress._lesson import Distill, distance
+from burnish.compress._recover import recovered
+from burnish.core import Rng, Work
 from burnish.errors import UsageError, problem
-from burnish.models import family
-from burnish.train.evaluate import model_outputs, pad_id_of
-from burnish.train.loop import train
 from burnish.train.parts import Batching, Clip, Objective, Optimizer, Rates, Schedule, Weighting
-from burnish.train.prepare import bounded, encode_work, settings_for
-from burnish.train.scale import fit_scale
-from burnish.train.tweak import Batch, Loss, Remember, Tweak
+from burnish.train.tweak import Tweak
 from burnish.words import say
 
-__all__ = ["Student"]
+__all__ = ["Distill", "Student", "chosen_layers", "distance", "refuse_rebuilt", "shallower"]
 
 
 @dataclass(frozen=True)
@@ -63,82 +57,22 @@ class Student:
     doctor: Literal["act", "advise", "off"] = "act"
 
     def __call__(self, work: Work, rng: Rng) -> Work:
-        settings, max_length, reasons = settings_for(work, self)
-        learn, valid = encode_work(work, max_length)
-        desk().report(say("asking the teacher"), 0.0, {})
-        teacher_NC = model_outputs(
-            work.model, learn.encoded, pad_id_of(work.tokenizer), bf16=settings.precision == "bf16"
-        )
         student, kept = shallower(work.model, self.share, self.keep)
-        scale = fit_scale(work.task, learn.targets)
-        lesson = Distill(
-            torch.from_numpy((teacher_NC - scale.mean) / scale.std),
-            work.task.objective,
-            self.alpha,
-            self.temperature,
-        )
-        trained = train(
-            student,
-            work.task,
-            learn,
-            valid,
-            settings,
-            seed=rng.getrandbits(31),
-            pad_id=pad_id_of(work.tokenizer),
-            tweaks=(lesson, *self.tweaks),
-        )
-        notes = {**trained.notes, "reasons": reasons, "max_length": max_length, "kept_layers": kept}
-        return replace(work, model=trained.model, tokenizer=bounded(work.tokenizer, max_length), notes=notes)
-
-
-class Distill(Tweak):
-    """Mix the loss on the labels with the distance to the teacher's outputs [N, C], by row number."""
-
-    def __init__(self, teacher_NC: Tensor, objective: str, alpha: float, temperature: float):
-        self.teacher_NC, self.alpha = teacher_NC, alpha
-        self.distance = partial(distance, objective=objective, temperature=temperature)
-
-    def loss(self, model: nn.Module, batch: Batch, inner: Loss) -> Tensor:
-        said = Remember(model)
-        labels = inner(said, batch)
-        teacher_BC = self.teacher_NC.to(batch["rows"].device)[batch["rows"]]
-        return self.alpha * labels + (1 - self.alpha) * self.distance(said.outputs_BC.float(), teacher_BC)
-
-
-def distance(student_BC: Tensor, teacher_BC: Tensor, *, objective: str, temperature: float) -> Tensor:
-    """How far the student's outputs are from the teacher's, summed over the B rows.
-
-    For one label a row: T² KL(teacher || student) of the softened distributions (Hinton et al., section 2;
-    T² keeps its gradient of the size of the other loss). For many labels: the same for each yes or no.
-    For numbers: squared error.
-    """
-    if objective == "mean_squared_error":
-        return F.mse_loss(student_BC, teacher_BC, reduction="none").mean(1).sum()
-    soft_BC = teacher_BC / temperature
-    if objective == "binary_cross_entropy":
-        target_BC = soft_BC.sigmoid()
-        loss = F.binary_cross_entropy_with_logits(student_BC / temperature, target_BC, reduction="none")
-        return loss.mean(1).sum() * temperature**2
-    p_BC, q_BC = F.log_softmax(student_BC / temperature, -1), F.log_softmax(soft_BC, -1)
-    return F.kl_div(p_BC, q_BC, log_target=True, reduction="sum") * temperature**2
+        model, tokenizer, notes = recovered(work, student, self, rng)
+        return replace(work, model=model, tokenizer=tokenizer, notes={**notes, "kept_layers": kept})
 
 
 def shallower(model: nn.Module, share: float, keep: str) -> tuple[nn.Module, list[int]]:
     """A copy of `model` with that share of its encoder layers, and which ones they were."""
-    path = family(model).layers
-    total = len(model.get_submodule(path))  # type: ignore[arg-type]
+    refuse_rebuilt(model)
+    total = len(layers_of(model))
     if not 0 < share < 1 or total < 2:
         given = say("share={share} of a model with {total} layers", share=share, total=total)
         raise UsageError(
             problem(given, say("a share between 0 and 1, of 2 or more layers"), "compress/student:share=0.5")
         )
     kept = chosen_layers(total, min(max(1, round(share * total)), total - 1), keep)
-    student = copy.deepcopy(model)
-    stack = student.get_submodule(path)
-    parent, _, name = path.rpartition(".")
-    setattr(student.get_submodule(parent), name, nn.ModuleList([stack[i] for i in kept]))  # type: ignore[index]
-    student.config.num_hidden_layers = len(kept)  # type: ignore[union-attr]
-    return student, kept
+    return with_layers(model, kept), kept
 
 
 def chosen_layers(total: int, layers: int, keep: str) -> list[int]:

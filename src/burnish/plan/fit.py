@@ -16,12 +16,15 @@ from burnish.measure.machine import bf16_is_native
 from burnish.measure.memory import peak_rss_bytes
 from burnish.measure.size import folder_size
 from burnish.plan import finish
-from burnish.plan.candidate import Candidate, Tried, engines_for, measure
+from burnish.plan.candidate import Candidate
 from burnish.plan.choose import judge, nearest_three, time_all
+from burnish.plan.explore import ENDS, epochs_for, forecast_of, shapes
 from burnish.plan.forecast import Forecast, as_json, disk_free, forecast
+from burnish.plan.gather import CANDIDATE_SECONDS, Gather, explores, needs_training
 from burnish.plan.ground import Ground, lay
+from burnish.plan.reopen import started
 from burnish.plan.request import Request, at_work, recipes_for, tuning_of
-from burnish.plan.search import Clock, Left, settle, tune, walk
+from burnish.plan.search import Clock, Left, settle, tune
 from burnish.tune.few_rows import FewRows
 from burnish.tune.finetune import FineTune
 from burnish.words import say
@@ -31,7 +34,7 @@ __all__ = ["fit", "not_met", "plan"]
 Report = Callable[[str, float, Mapping[str, Any]], None]
 RACE_SHARE, RACE_SECONDS, RACE_LEAST = 0.12, 40.0, 15.0
 FEW = 100  # training rows up to which cheaper ways of tuning are tried as well
-RESERVE_SHARE = 0.22  # of the time, kept back for the race, parity, the test rows and the report
+RESERVE_SHARE, RESERVE_MOST = 0.22, 150.0  # of the time, kept back for the race, parity, the test rows and the report
 
 
 def fit(request: Request, folder: Path, report: Report) -> dict[str, Any]:
@@ -49,11 +52,17 @@ def fit(request: Request, folder: Path, report: Report) -> dict[str, Any]:
 
 def _answer(request: Request, wanted: list[recipes.Recipe], folder: Path, report: Report) -> dict[str, Any]:
     start = time.monotonic()
-    ground = lay(folder, request, report)
-    expected = _forecast(ground, len(wanted), report)
-    clock = Clock(request.budget.time, RESERVE_SHARE * (request.budget.time or 0.0), start)
-    reference_work = tune(ground, _among_rivals(_tuning(request, expected), ground), clock, report)
-    candidates, left = _candidates(ground, wanted, reference_work, expected, clock, report)
+    clock = Clock(request.budget.time, min(RESERVE_MOST, RESERVE_SHARE * (request.budget.time or 0.0)), start)
+    if request.start:
+        ground, reference_work = started(folder, request, request.start)
+        expected = _forecast(ground, len(wanted), report)
+    else:
+        ground = lay(folder, request, report)
+        expected = _forecast(ground, len(wanted), report)
+        reference_work = tune(ground, _among_rivals(_tuning(request, expected), ground), clock, report)
+    gathered = Gather(ground, reference_work, expected, clock, report)
+    gathered.all_of(wanted)
+    candidates, left = gathered.made, gathered.left
     reference = candidates[0]
     chosen, met = _race(ground, candidates, reference, report)
     result = _finish(ground, candidates, left, chosen, reference, report, met=met)
@@ -98,14 +107,34 @@ def plan(request: Request, folder: Path, report: Report) -> dict[str, Any]:
     import tempfile
 
     wanted = recipes_for(request)
-    with tempfile.TemporaryDirectory() as scratch:
-        ground = lay(Path(scratch), request, report)
-        facts = _forecast(ground, len(wanted), report)
+    if request.start:
+        ground = started(folder, request, request.start)[0]
+        facts = {**_forecast(ground, len(wanted), report), "tune_seconds": 0.0}
+    else:
+        with tempfile.TemporaryDirectory() as scratch:
+            ground = lay(Path(scratch), request, report)
+            facts = _forecast(ground, len(wanted), report)
     facts["disk_free_bytes"] = disk_free(folder)
+    if explores(request):
+        wanted = [one for one in wanted if not needs_training(one)]
+        facts["search"] = _searched(facts, request, int(ground.work.model.config.num_hidden_layers))
+        facts |= {k: facts["search"][k] for k in ("seconds", "minutes")}
     return {
         **facts,
         "recipes": [{"name": r.name, "why": r.why, "steps": [u.name for u in r.uses]} for r in wanted],
     }
+
+
+def _searched(facts: Mapping[str, Any], request: Request, layers: int) -> dict[str, Any]:
+    """What the search will try, and the epochs that the time leaves for it."""
+    found, epoch = shapes(layers), facts["tune_seconds"] / max(1, facts["epochs"])
+    before = facts["tune_seconds"] + facts["rest_seconds"]
+    limit = request.budget.time or 0.0
+    left = max(0.0, limit - min(RESERVE_MOST, RESERVE_SHARE * limit) - before)
+    epochs = epochs_for(left, epoch, found, extra=CANDIDATE_SECONDS)
+    seconds = before + forecast_of(epochs, epoch, found, extra=CANDIDATE_SECONDS)
+    told = {"seconds": round(seconds, 1), "minutes": round(seconds / 60, 2)}
+    return {"shapes": [shape.name for shape in found], "ends": [name for name, _ in ENDS], "epochs": epochs, **told}
 
 
 def _forecast(ground: Ground, recipe_count: int, report: Report) -> dict[str, Any]:
@@ -160,64 +189,6 @@ def _among_rivals(step: FineTune, ground: Ground) -> Step:
     names = ("precision", "epochs", "max_length")
     settled = ",".join(f"{n}={getattr(step, n)}" for n in names if getattr(step, n) is not None)
     return FewRows((f"{name_of(step)}:{settled}", *FewRows.rivals[1:]))
-
-
-def _candidates(
-    ground: Ground,
-    wanted: list[recipes.Recipe],
-    reference: Tried,
-    expected: Mapping[str, Any],
-    clock: Clock,
-    report: Report,
-) -> tuple[list[Candidate], list[Left]]:
-    """Every work on every engine that suits it; the plain torch one of the reference comes first."""
-    made: list[Candidate] = []
-    left: list[Left] = []
-
-    def build_all(tried: Tried, *, is_reference: bool) -> None:
-        store(ground, tried)
-        for engine, precision in engines_for(tried.work, reference=is_reference):
-            report(
-                say(
-                    "building {name} for {engine} {precision}",
-                    name=tried.name,
-                    engine=engine,
-                    precision=precision,
-                ),
-                0.0,
-                {},
-            )
-            against = made[0].outputs if made else None
-            made.append(measure(ground.run, tried, engine, precision, against, ground.request.model))
-
-    build_all(reference, is_reference=True)
-    for one in wanted:
-        needed = _seconds(one, expected)
-        if needed and needed > clock.left():  # what needs no training is always tried
-            why = say("it needs about {n:.0f} s, {left:.0f} s are left", n=needed, left=max(0.0, clock.left()))
-            left.append(Left(one, tuple(u.name for u in one.uses), "not tried", why))
-            continue
-        report(say("trying {name}", name=one.name), 0.0, {})
-        for found in walk(ground, one, reference, ground.request.budget.drop, clock, report, expected):
-            if isinstance(found, Left):
-                left.append(found)
-            else:
-                build_all(found, is_reference=False)
-    return made, left
-
-
-def store(ground: Ground, tried: Tried) -> None:
-    """Keep a work's plain torch outputs, so that every engine's agreement with them can be recounted."""
-    found = runs.Predictions(
-        [r.id for r in ground.work.valid], tried.outputs, ground.work.task.encode(ground.work.valid)
-    )
-    runs.write_predictions(ground.run / "predictions" / f"valid-{tried.key}.jsonl", found)
-
-
-def _seconds(one: recipes.Recipe, expected: Mapping[str, Any]) -> float:
-    """About how long the training in a recipe takes, after tuning."""
-    students = [use for use in one.uses if use.name == "compress/student"]
-    return sum(float(expected["student_seconds"]) * 2 * float(use.settings.get("share", 0.5)) for use in students)
 
 
 def _race(ground: Ground, candidates: list[Candidate], reference: Candidate, report: Report) -> tuple[Candidate, bool]:

@@ -21,7 +21,7 @@ from burnish.plan.request import Request
 from burnish.train.batches import encode
 from burnish.words import say
 
-__all__ = ["Ground", "lay", "load_rows"]
+__all__ = ["Ground", "Rows3", "lay", "load_rows", "rows_of_run"]
 
 Report = Callable[[str, float, dict[str, Any]], None]
 
@@ -114,14 +114,20 @@ def checked(found: Rows3, tokenizer: Any, longest: int) -> dict[str, Any]:
         )
 
 
+def rows_of_run(run: Path) -> Rows3:
+    """The rows as a run split them."""
+    place = run / "rows"
+    facts = runs.read_json(place / "facts.json")
+    parts = {name: runs.read_rows(place / f"{name}.jsonl") for name in ("train", "valid", "test")}
+    splits = Splits(tuple(parts["train"]), tuple(parts["valid"]), tuple(parts["test"]), tuple(facts["notes"]))
+    return Rows3(tasks.from_json(facts["task"]), splits, facts)
+
+
 def _rows_of_run(run: Path, request: Request) -> Rows3:
     """The rows as this run split them, or a fresh split that is then kept: a resumed run never reads anew."""
     place = run / "rows"
     if (place / "facts.json").is_file():
-        facts = runs.read_json(place / "facts.json")
-        parts = {name: runs.read_rows(place / f"{name}.jsonl") for name in ("train", "valid", "test")}
-        splits = Splits(tuple(parts["train"]), tuple(parts["valid"]), tuple(parts["test"]), tuple(facts["notes"]))
-        return Rows3(tasks.from_json(facts["task"]), splits, facts)
+        return rows_of_run(run)
     found = load_rows(request)
     for name in ("train", "valid", "test"):
         part: list[Row] = list(getattr(found.splits, name))

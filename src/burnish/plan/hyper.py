@@ -6,6 +6,7 @@ search.json               the answer, with which a finished search is found agai
 recipe.yaml               the settings it recommends, for `burnish fit --recipe`
 """
 
+import contextlib
 import importlib.util
 import json
 import tempfile
@@ -24,8 +25,8 @@ from burnish.plan.budget import Budget
 from burnish.plan.finalists import Verdict, affordable, verdict
 from burnish.plan.forecast import forecast as timed
 from burnish.plan.ground import Ground, lay
-from burnish.plan.request import Request, open_run, recipes_for, tuning_of
-from burnish.plan.searched import answer, cost
+from burnish.plan.request import Request, at_work, recipes_for, tuning_of
+from burnish.plan.searched import answer, cost, default_row
 from burnish.plan.space import STEP, Space
 from burnish.plan.trials import Job, Plan, repeat
 from burnish.plan.workers import in_processes, run_trials
@@ -57,7 +58,6 @@ class Wish:
     workers: int = 1
     sampler: str = "tpe"
     pruner: str = "hyperband"
-    heartbeat: int = 30  # seconds between signs of life; a worker of another machine is dead after two without
 
     def __post_init__(self) -> None:
         for name, value, known in (("sampler", self.sampler, SAMPLERS), ("pruner", self.pruner, PRUNERS)):
@@ -84,8 +84,14 @@ def search(request: Request, wish: Wish, folder: Path, report: Report) -> dict[s
     """
     need_optuna()
     base, asked = _asked(request, wish)
+    with at_work(folder, request):
+        return _found(request, wish, base, asked, folder, report)
+
+
+def _found(
+    request: Request, wish: Wish, base: Mapping[str, Any], asked: Space, folder: Path, report: Report
+) -> dict[str, Any]:
     start = time.monotonic()
-    open_run(folder, request)
     _same(folder, wish)
     done = folder / "search.json"
     if done.is_file() and runs.read_json(done)["asked"] == wish.trials:
@@ -118,18 +124,20 @@ def dry_run(request: Request, wish: Wish, folder: Path, report: Report) -> dict[
         assert isinstance(step, FineTune)
         report(say("timing a few training steps"), 0.0, {})
         once = timed(ground.work, step, Budget(), 0)
+        with contextlib.closing(plan.open()) as study:
+            most = study.most(plan.trials)
     limit = request.budget.time
-    fits = wish.trials or TRIALS if limit is None else max(1, int(SHARE * limit * wish.workers / once.tune_seconds))
-    count = fits if wish.trials is None else min(fits, wish.trials)
-    whole = (count / wish.workers + FINALISTS + 1) * once.tune_seconds
+    if limit is not None:
+        most = max(1, min(most, int(SHARE * limit * wish.workers / once.tune_seconds)))
+    whole = (most / wish.workers + FINALISTS + 1) * once.tune_seconds
     return {
         "schema_version": 1,
         "run": str(folder),
         "space": spaces.to_json(plan.space),
         "default": dict(plan.default),
-        "trial_seconds": round(once.tune_seconds, 1),
-        "trials": count,
-        "seconds": round(whole if limit is None else limit, 1),
+        "trial_seconds": spaces.tidy(once.tune_seconds),
+        "trials": most,
+        "seconds": spaces.tidy(whole if limit is None else min(whole, limit)),
         "memory_bytes": once.memory_bytes * wish.workers,
     }
 
@@ -172,35 +180,38 @@ def _plan(ground: Ground, base: Mapping[str, Any], asked: Space, wish: Wish) -> 
     )
     space = spaces.merge(around, asked)
     table = {name: getattr(final, name) for name in OPEN if name not in base}
+    if "lr" in table:
+        table["lr"] = spaces.tidy(table["lr"])  # as the space has it
     default = spaces.default_point(space, step, usual, final.lr)
     runs.write_json(ground.run / "space.json", {"space": spaces.to_json(space), "default": default})
     limit = ground.request.budget.time
     trials = wish.trials or (TRIALS if limit is None else ENDLESS)
     return Plan(
         ground.run, ground.request, {**base, **table}, space, default, trials, wish.sampler, wish.pruner,
-        wish.workers, wish.heartbeat,
+        wish.workers,
     )  # fmt: skip
 
 
 def _finished(plan: Plan) -> list[dict[str, Any]]:
-    study = plan.open()
-    try:
+    with contextlib.closing(plan.open()) as study:
         return study.finished()
-    finally:
-        study.close()
 
 
 # -- finalists -----------------------------------------------------------------------------------
 
 
 def chosen(plan: Plan, lines: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The best trials that went to their end, no two of them alike and none like the default."""
-    default = dict(plan.base)
+    """The best trials that went to their end, no two of them alike and none like the default.
+
+    Only from the better half: after a short search the third best may be a wreck, whose spread would drown the rest.
+    """
     whole = [t for t in lines if not t["pruned"] and not t["failed"]]
+    if build(STEP, plan.settings(plan.default)) == build(STEP, plan.base):  # --vary may have left it out of the space
+        whole = [t for t in whole if spaces.apart(plan.space, t["params"], plan.default)]
     found: list[Mapping[str, Any]] = []
-    for line in sorted(whole, key=lambda t: (-t["score"], t["trial"])):
+    for line in sorted(whole, key=lambda t: (-t["score"], t["trial"]))[: (len(whole) + 1) // 2]:
         new = all(spaces.apart(plan.space, line["params"], other["params"]) for other in found)
-        if new and plan.settings(line["params"]) != default and len(found) < FINALISTS:
+        if new and len(found) < FINALISTS:
             found.append(line)
     return found
 
@@ -214,7 +225,7 @@ def _finals(
     first = next((float(t["seconds"]) for t in lines if t["trial"] == 0), max(seconds, default=0.0))
     left = float("inf") if end is None else (end - time.monotonic()) * plan.workers
     count, seeds = affordable(first, seconds, left)
-    rows: list[dict[str, Any]] = [{"trial": None, "params": dict(plan.default), "settings": dict(plan.base)}]
+    rows: list[dict[str, Any]] = [default_row(plan)]
     rows += [{"trial": t["trial"], "params": t["params"], "settings": plan.settings(t["params"])} for t in best[:count]]
     if len(rows) == 1:
         return Verdict(None, 0.0, None, (), ()), []

@@ -40,6 +40,7 @@ class Request:
     steps: tuple[str, ...] = ()  # 'compress/int8:smallest=32': one recipe made of these
     settings: Mapping[str, str] = field(default_factory=dict)  # for tune/finetune, in every recipe
     new_head: bool = False
+    start: str = ""  # the key of a tuned model in works/, to begin from
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

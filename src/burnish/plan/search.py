@@ -79,13 +79,14 @@ def walk(
     clock: Clock,
     report: Callable[..., None],
     settled: Mapping[str, Any],
+    at: int = 1,
 ) -> Iterator[Tried | Left]:
-    """Walk one recipe from the tuned work on; yield what it ends in. `settled` goes to `settle`.
+    """Walk one recipe from the tuned work on, from its step `at`; yield what it ends in. `settled` goes to `settle`.
 
     It is left early when, after some step, even the kindest end of the paired interval loses more than `limit`
     points: the steps after it would only make the model smaller, not better.
     """
-    memo, steps = _Memo(), [settle(step, settled) for step in recipe.build()[1:]]
+    memo, steps = _Memo(), [settle(step, settled) for step in recipe.build()[at:]]
     names: list[str] = list(reference.steps)
     last: Tried | None = None
     targets = ground.work.task.encode(ground.work.valid)

@@ -1,11 +1,13 @@
 """What a search found: the answer, its reason in words, the curve of the best so far, and what all of it cost."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from burnish import recipe, runs
 from burnish.catalog import build
+from burnish.core import describe
 from burnish.plan import space as spaces
 from burnish.plan.finalists import Verdict
 from burnish.plan.ground import Ground
@@ -13,24 +15,21 @@ from burnish.plan.space import STEP, Space
 from burnish.plan.trials import Plan
 from burnish.words import say
 
-__all__ = ["answer", "cost", "curve"]
+__all__ = ["answer", "cost", "curve", "default_row"]
 
 
 def answer(
     plan: Plan, ground: Ground, lines: list[dict[str, Any]], found: Verdict, finals: list[dict[str, Any]]
 ) -> dict[str, Any]:
     metric = ground.work.task.metric
-    default = finals[0] if finals else {"trial": None, "params": dict(plan.default), "settings": dict(plan.base)}
+    default = finals[0] if finals else default_row(plan)
     winner = finals[found.winner] if found.winner is not None else None
     taken = winner if winner is not None and found.beats else default
     why = _why(found, finals, metric, plan.space)
     step = build(STEP, taken["settings"])
     runs.write_text(ground.run / "recipe.yaml", recipe.dump([step], name="searched", why=why))
-    study = plan.open()
-    try:
+    with contextlib.closing(plan.open()) as study:
         importance = study.importance()
-    finally:
-        study.close()
     return {
         "schema_version": 1,
         "run": str(ground.run),
@@ -51,6 +50,14 @@ def answer(
         "recipe": str(ground.run / "recipe.yaml"),
         "why": why,
     }
+
+
+def default_row(plan: Plan) -> dict[str, Any]:
+    """What a fit without a search would use, also where the space leaves it out."""
+    step = describe(build(STEP, plan.base))
+    params = {name: spaces.EXTRA[name][3] if name in spaces.EXTRA else step[name] for name in plan.space}
+    plain = {name: value["use"] if isinstance(value, dict) else value for name, value in params.items()}
+    return {"trial": None, "params": plain, "settings": dict(plan.base)}
 
 
 def curve(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # a slip in --vary is answered before torch is loaded
 
 __all__ = [
     "EXTRA", "Choice", "Range", "Space", "Value", "apart", "closest", "default_point", "from_json", "grid", "merge",
-    "settings_of", "space_for", "to_json", "told", "varied",
+    "settings_of", "space_for", "tidy", "to_json", "told", "varied",
 ]  # fmt: skip
 
 STEP = "tune/finetune"
@@ -61,7 +61,7 @@ class Range:
 
     def tidy(self, value: float) -> float | int:
         """As a person would write it."""
-        return round(value) if self.whole else float(f"{value:.3g}")
+        return round(value) if self.whole else tidy(value)
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,11 @@ class Choice:
 Space = Mapping[str, Range | Choice]
 
 
+def tidy(value: float) -> float:
+    """With three digits."""
+    return float(f"{value:.3g}")
+
+
 def space_for(
     step: "FineTune", usual: "Defaults", *, rows: int, labels: int, objective: str, fixed: Sequence[str] = ()
 ) -> dict[str, Range | Choice]:
@@ -82,7 +87,7 @@ def space_for(
     lr = usual.lr * optimizer * math.prod(t.relative_rate for t in step.tweaks)
     batches = {b for b in BATCHES if rows >= FEWEST_STEPS * b} | {usual.batch_size}
     found: dict[str, Range | Choice] = {
-        "lr": Range(float(f"{lr / AROUND:.3g}"), float(f"{lr * AROUND:.3g}"), log=True),
+        "lr": Range(tidy(lr / AROUND), tidy(lr * AROUND), log=True),
         "warmup": Choice(WARMUPS),
         "weight_decay": Choice(DECAYS),
         "batch_size": Choice(tuple(sorted(batches))),

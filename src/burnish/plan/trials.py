@@ -9,12 +9,11 @@ See `burnish.plan.workers` for the processes that run them.
 
 import json
 import math
-import os
 import random
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,8 @@ from burnish import models, runs
 from burnish.catalog import build
 from burnish.core import Desk, Work, lend
 from burnish.errors import BurnishError, DataError, Missing, UsageError
+from burnish.plan import space as spaces
+from burnish.plan.budget import Budget
 from burnish.plan.candidate import torch_outputs
 from burnish.plan.ground import Ground
 from burnish.plan.request import Request
@@ -33,7 +34,7 @@ from burnish.words import say
 if TYPE_CHECKING:
     from burnish.plan.study import Study, Taken
 
-__all__ = ["Hand", "Job", "Orphaned", "Outcome", "Plan", "repeat", "train_once"]
+__all__ = ["Hand", "Job", "Outcome", "Plan", "repeat", "train_once"]
 
 Report = Callable[[str, float, Mapping[str, Any]], None]
 POLL = 0.3  # seconds between two looks of who waits for others
@@ -52,18 +53,28 @@ class Plan:
     sampler: str
     pruner: str
     workers: int = 1
-    heartbeat: int = 30
 
     def open(self) -> "Study":
         from burnish.plan.study import Study
 
         return Study(
-            self.run, self.space, seed=self.request.seed, sampler=self.sampler, pruner=self.pruner,
-            workers=self.workers, heartbeat=self.heartbeat,
+            self.run, self.space, self.default, seed=self.request.seed, sampler=self.sampler, pruner=self.pruner,
+            workers=self.workers,
         )  # fmt: skip
 
     def settings(self, point: Mapping[str, Value]) -> dict[str, Any]:
         return settings_of(self.base, point, self.space)
+
+    def to_json(self) -> dict[str, Any]:
+        told = {"run": str(self.run), "request": self.request.to_json(), "space": spaces.to_json(self.space)}
+        return {**vars(self), **told}
+
+    @staticmethod
+    def from_json(found: Mapping[str, Any]) -> "Plan":
+        asked = found["request"]
+        request = Request(**{**asked, "budget": Budget(**asked["budget"]), "steps": tuple(asked["steps"])})
+        rest = {"run": Path(found["run"]), "request": request, "space": spaces.from_json(found["space"])}
+        return Plan(**{**found, **rest})
 
 
 @dataclass(frozen=True)
@@ -90,10 +101,6 @@ class _Pruned(Exception):
     """The study gives this trial up."""
 
 
-class Orphaned(SystemExit):
-    """The command that this worker belongs to is gone."""
-
-
 # -- one run -------------------------------------------------------------------------------------
 
 
@@ -105,9 +112,8 @@ def train_once(
     Finished in `folder` before: answered from there. A run that diverges is an outcome; a setting that cannot be meant
     raises.
     """
-    place = folder / "result.json"
-    if place.is_file():
-        return Outcome(**runs.read_json(place))
+    if (done := _kept_before(folder)) is not None:
+        return done
     start, lent = time.monotonic(), Desk(folder, report, deadline)
     step = build(STEP, settings)
     try:
@@ -136,6 +142,11 @@ def _floor(work: Work) -> float:
     """The score of answers that know nothing."""
     score = work.task.score(np.zeros((len(work.valid), work.task.width), np.float32), work.task.encode(work.valid))
     return min(0.0, score) if math.isfinite(score) else -1.0
+
+
+def _kept_before(folder: Path) -> Outcome | None:
+    place = folder / "result.json"
+    return Outcome(**runs.read_json(place)) if place.is_file() else None
 
 
 def _kept(folder: Path, outcome: Outcome) -> Outcome:
@@ -168,41 +179,37 @@ class Hand:
     report: Report
     search_end: float | None  # time.monotonic()
     end: float | None
-    parent: int = 0  # process that must live; 0 for none
+    wanted: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.wanted = self.study.most(self.plan.trials)
 
     def work(self) -> None:
         while not self.late() or self.study.is_new():  # the default is tried whatever the time
-            taken = self.study.take(self.plan.trials)
-            if taken is None:
-                if not self.study.others():
-                    return
-                time.sleep(POLL)  # one of them may die and leave its trial
-                self.live()
-                continue
-            with self.study.working(taken):
-                self.attempt(taken)
+            taken = self.study.take(self.wanted)
+            if taken is not None:
+                with self.study.working(taken):
+                    self.attempt(taken)
+            elif len(self.study.finished()) >= self.wanted:
+                return
+            else:
+                time.sleep(POLL)  # who is on the rest may die and leave it
 
     def late(self) -> bool:
         return self.search_end is not None and time.monotonic() > self.search_end
 
-    def live(self) -> None:
-        if self.parent and os.getppid() != self.parent:
-            raise Orphaned(1)
-
     def attempt(self, taken: "Taken") -> None:
         settings = self.plan.settings(taken.point)
         folder = self.ground.run / "trials" / _key(self.ground, settings)
-        is_default = dict(taken.point) == dict(self.plan.default)
-        done = taken.number / max(1, self.plan.trials)
+        is_default = taken.number == 0
         start = time.monotonic()
 
         def seen(what: str, share: float, facts: Mapping[str, Any]) -> None:
-            self.live()
             score = facts.get("score", -math.inf)
             if math.isfinite(score) and taken.report(share, score):
                 raise _Pruned
             shown = {k: facts[k] for k in ("loss", "score") if k in facts}
-            self.report(say("searching"), min(0.99, done + share / max(1, self.plan.trials)), shown)
+            self.report(say("searching"), min(0.99, (taken.number + share) / self.wanted), shown)
 
         draw = f"search/{self.plan.request.seed}"  # the same for every trial: only the settings differ
         # The default is what all others are held against, so it may use the time of the finalists too.
@@ -212,9 +219,9 @@ class Hand:
                 self.ground.work, settings, draw=draw, folder=folder, deadline=deadline, report=seen
             )  # fmt: skip
         except _Pruned:
-            _sweep(folder)
-            why = say("worse than others at {n} of {m} of its way", n=taken.rung, m=9)
+            why = say("worse than others at {n} of {m} of its way", n=taken.rung, m=taken.rungs)
             self.study.finish(taken, score=None, seconds=time.monotonic() - start, why=why)
+            _sweep(folder)
         except UsageError as error:
             if is_default:
                 raise
@@ -238,10 +245,12 @@ class Hand:
 
 def repeat(ground: Ground, job: Job, *, deadline: float | None, report: Report) -> Outcome:
     """Train a finalist with another seed: of the head, where it is new, of dropout and of the order of rows."""
-    request = ground.request
+    request, place = ground.request, job.place(ground)
+    if (done := _kept_before(place)) is not None:  # a model need not be loaded for it
+        return done
     seed = request.seed + 1_000 + job.seed
     model, _ = models.load(request.model, ground.work.task, seed=seed, new_head=request.new_head)
     return train_once(
-        replace(ground.work, model=model), job.settings, draw=f"finalist/{seed}", folder=job.place(ground),
+        replace(ground.work, model=model), job.settings, draw=f"finalist/{seed}", folder=place,
         deadline=deadline, report=report,
     )  # fmt: skip

@@ -1,14 +1,20 @@
 """The processes of a search: each takes trials of the one study, with its share of the cores, until there are enough.
 
-See `burnish.plan.study` for how they share it. A worker may die: its trial is taken up by another.
+See `burnish.plan.study` for how they share it. A worker may die: its trial is taken up by another. A worker whose
+command is gone ends at once.
+
+    workers/N.log     what worker N printed
+    workers/N.json    what it ended with, where that was a mistake
 """
 
 import contextlib
-import multiprocessing
+import json
 import os
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +28,9 @@ from burnish.words import say
 
 __all__ = ["in_processes", "run_trials"]
 
+# -P: a file in the user's folder must not stand for a module.
+COMMAND = (sys.executable, "-P", "-m", "burnish.plan.workers")
+
 Report = Callable[[str, float, Mapping[str, Any]], None]
 
 
@@ -34,9 +43,7 @@ def run_trials(plan: Plan, ground: Ground, report: Report, *, search_end: float 
         in_processes(plan, report, [], search_end=search_end, end=end)
         return
     with contextlib.closing(plan.open()) as study:
-        study.begin(plan.default)
-        limited = replace(plan, trials=study.most(plan.trials))
-        Hand(limited, ground, study, report, search_end, end).work()
+        Hand(plan, ground, study, report, search_end, end).work()
 
 
 def in_processes(
@@ -44,42 +51,62 @@ def in_processes(
 ) -> None:
     """Trials (or `jobs`, when there are any) in `plan.workers` processes, each with its share of the cores.
 
-    Raises what a worker raised; and when all have died, unless there are `jobs`, which the caller can do too.
+    When all of them have ended badly, raises what one of them raised. Not with `jobs`, which the caller can do too.
     """
-    spawn = multiprocessing.get_context("spawn")
-    threads = max(1, torch.get_num_threads() // plan.workers)
-    for old in (plan.run / "workers").glob("*.json"):
+    place = plan.run / "workers"
+    place.mkdir(exist_ok=True)
+    for old in place.glob("*.json"):
         old.unlink()
-    hands = [
-        spawn.Process(
-            target=_worker,
-            args=(plan, index, threads, os.getpid(), list(jobs[index :: plan.workers]), bool(jobs),
-                  search_end, end),
-            daemon=True,
-        )
-        for index in range(plan.workers)
-    ]  # fmt: skip
-    for hand in hands:
-        hand.start()
-    try:
-        _watch(plan, hands, report, bool(jobs))
-    finally:
-        for hand in hands:
-            hand.terminate()
-            hand.join()
-    for told in sorted((plan.run / "workers").glob("*.json")):
-        _raise(runs.read_json(told))
-    if not jobs and all(hand.exitcode for hand in hands):
+    task = {
+        "plan": plan.to_json(), "threads": max(1, torch.get_num_threads() // plan.workers),
+        "finals": bool(jobs), "search_end": search_end, "end": end,
+    }  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        hands = []
+        for index in range(plan.workers):
+            mine = [vars(job) for job in jobs[index :: plan.workers]]
+            hands.append(stack.enter_context(_started(place / str(index), {**task, "jobs": mine})))
+        _watch(plan, hands, report, len(jobs))
+        failed = all(hand.returncode for hand in hands)
+    if failed and not jobs:
+        for told in sorted(place.glob("*.json")):
+            _raise(runs.read_json(told))
         given = say("all {n} workers have died", n=len(hands))
-        hint = say("the same command again goes on; fewer --workers need less memory")
+        hint = say("the same command again goes on; fewer --workers need less memory; {path} may say more", path=place)
         raise BurnishError(problem(given, say("at least one that lives"), hint))
 
 
-def _watch(plan: Plan, hands: Sequence[Any], report: Report, finals: bool) -> None:
-    lines, what = plan.run / "trials.jsonl", say("repeating the best") if finals else say("searching")
-    while any(hand.is_alive() for hand in hands):
-        done = 0 if finals else sum(1 for _ in runs.read_lines(lines))
-        report(what, min(0.99, done / max(1, plan.trials)), {})
+@contextlib.contextmanager
+def _started(place: Path, task: Mapping[str, Any]) -> Iterator[subprocess.Popen[str]]:
+    """A worker process, which is gone afterwards."""
+    with open(f"{place}.log", "a") as log:
+        # A session of its own: Ctrl-C is for the command, which then ends its workers.
+        hand = subprocess.Popen(
+            [*COMMAND, f"{place}.json"],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+    assert hand.stdin is not None
+    try:
+        with contextlib.suppress(BrokenPipeError):  # dead already: that is seen later
+            hand.stdin.write(json.dumps(task) + "\n")
+            hand.stdin.flush()
+        yield hand
+    finally:
+        hand.kill()
+        hand.wait()
+        with contextlib.suppress(BrokenPipeError):
+            hand.stdin.close()
+
+
+def _watch(plan: Plan, hands: Sequence[subprocess.Popen[str]], report: Report, jobs: int) -> None:
+    lines, what = plan.run / "trials.jsonl", say("repeating the best") if jobs else say("searching")
+    while any(hand.poll() is None for hand in hands):
+        ready = (plan.run / "finalists").glob("*/result.json") if jobs else runs.read_lines(lines)
+        report(what, min(0.99, sum(1 for _ in ready) / (jobs or plan.trials)), {})
         time.sleep(POLL)
 
 
@@ -88,38 +115,41 @@ def _raise(told: Mapping[str, str]) -> None:
     raise kinds.get(told["kind"], BurnishError)(told["message"])
 
 
-def _worker(
-    plan: Plan,
-    index: int,
-    threads: int,
-    parent: int,
-    jobs: Sequence[Job],
-    finals: bool,
-    search_end: float | None,
-    end: float | None,
-) -> None:
-    """What a worker process does. What it raises is left in a file, for the one who started it."""
-    torch.set_num_threads(threads)
-    with _confessing(plan.run / "workers" / f"{index}.json"):
-        ground = lay(plan.run, plan.request, _silent)
-        if finals:
-            for job in jobs:
-                repeat(ground, job, deadline=end, report=_silent)
-            return
-        with contextlib.closing(plan.open()) as study:
-            study.begin(plan.default)
-            limited = replace(plan, trials=study.most(plan.trials))
-            Hand(limited, ground, study, _silent, search_end, end, parent).work()
+# -- in the worker -------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _confessing(place: Path) -> Iterator[None]:
+def _main(confession: Path) -> None:
+    """What a worker process does: its task is a line of JSON; what it raises is left for who started it."""
+    task = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_command, daemon=True).start()
     try:
-        yield
+        _work(task)
     except Exception as error:
-        runs.write_json(place, {"kind": type(error).__name__, "message": str(error)})
-        raise SystemExit(1) from error
+        runs.write_json(confession, {"kind": type(error).__name__, "message": str(error) or type(error).__name__})
+        raise
+
+
+def _end_with_the_command() -> None:
+    """The other end of the pipe is closed when the process that holds it ends, however it does."""
+    os.read(0, 1)
+    os._exit(1)
+
+
+def _work(task: Mapping[str, Any]) -> None:
+    torch.set_num_threads(task["threads"])
+    plan, end = Plan.from_json(task["plan"]), task["end"]
+    ground = lay(plan.run, plan.request, _silent)
+    if task["finals"]:
+        for job in task["jobs"]:
+            repeat(ground, Job(**job), deadline=end, report=_silent)
+        return
+    with contextlib.closing(plan.open()) as study:
+        Hand(plan, ground, study, _silent, task["search_end"], end).work()
 
 
 def _silent(what: str, share: float, facts: Mapping[str, Any]) -> None:
     """Report to nobody."""
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))

@@ -46,6 +46,10 @@ class Files:
         return dict(self._read("result.json", {}))
 
     @cached_property
+    def ledger(self) -> Facts:
+        return dict(self._read("ledger.json", {}))
+
+    @cached_property
     def artifact(self) -> Facts:
         return dict(self._read("artifact/burnish.json", {}))
 

@@ -8,7 +8,7 @@ browser to run or to load anything, should that ever fail.
 from pathlib import Path
 from typing import Any
 
-from burnish.report import details, doctor, evidence, findings, show
+from burnish.report import details, doctor, evidence, findings, ledger, show
 from burnish.report.answer import answer
 from burnish.report.files import Files
 from burnish.report.layout import Commands, Facts, Part, Section, Sentences, Wrong
@@ -70,6 +70,7 @@ def _sections(files: Files) -> list[Section]:
         _section("quality", say("Quality"), evidence.quality(files), evidence.beats(files), evidence.metrics(files)),
         _section("choice", say("Quality against size and speed"), evidence.pareto(files), evidence.candidates(files)),
         _section("steps", say("What each step did"), steps(files)),
+        _section("ledger", say("What each technique gave"), *ledger.gave(files)),
         _section("training", say("Training"), *details.training(files)),
         _section("doctor", say("What the doctor saw"), *doctor.seen(files)),
         *_mistakes(files),

@@ -18,7 +18,7 @@ import numpy as np
 from burnish.runs import text_hash
 from burnish.words import say
 
-__all__ = ["Dot", "Series", "against_quality", "curves", "lengths", "reliability", "scatter"]
+__all__ = ["Dot", "Series", "against_quality", "curves", "intervals", "lengths", "reliability", "scatter"]
 
 WIDTH, HEIGHT = 4.7, 3.1  # inches; one inch is 72 units of the SVG
 # Where the axes stand in the panel: fixed, so that panels line up and matplotlib need not draw twice to find out.
@@ -300,6 +300,24 @@ def scatter(true: Sequence[float], said: Sequence[float], *, title: str) -> str:
         ax.grid(axis="y")
 
     return _svg(title, say("{count} rows; the table below sums them up.", count=len(true)), draw)
+
+
+def intervals(lines: Sequence[tuple[str, float, float, float]], *, title: str, x_label: str) -> str:
+    """A line each: its name, and an interval (low, value, high) on one axis with a mark at 0."""
+
+    def draw(ax: Any) -> None:
+        ax.axvline(0, color=MUTED, lw=0.8, ls=(0, (4, 3)))
+        for y, (name, low, value, high) in enumerate(lines):
+            ax.plot([low, high], [-y, -y], color=CHOSEN, lw=1.6)
+            ax.plot([value], [-y], marker="o", ms=6, color=CHOSEN)
+            ax.annotate(name, (0, -y), (2, 8), ("axes fraction", "data"), "offset points", fontsize=8.5, color=INK)
+        ax.set_yticks([])
+        ax.set_ylim(-len(lines) + 0.4, 0.8)
+        ax.set_xlabel(x_label)
+        ax.grid(axis="x")
+
+    told = "; ".join(f"{name}: {value:.1f} ({low:.1f} to {high:.1f})" for name, low, value, high in lines)
+    return _svg(title, told, draw)
 
 
 def _svg(title: str, told: str, draw: Draw) -> str:

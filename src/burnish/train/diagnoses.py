@@ -217,7 +217,7 @@ def _unhealed(diary: Diary, before: dict[str, float]) -> Act | None:
     if after < before["level"] or after < 2 * before["usual"]:
         return None
     why = say("the loss has not come down again in {n} steps after a spike", n=HEAL)
-    evidence = {"loss": short(after), "usual": before["usual"], "rows": before["rows"]}
+    evidence = {"loss": short(after), "usual": before["usual"], "level": before["level"], "rows": before["rows"]}
     return Act("back", "spike", why, evidence, factor=0.5, advice=say("half the rate, or --with tune/zclip"))
 
 
