@@ -8,8 +8,9 @@ of the layers that read one input, from their Hessian, over all calibration toke
 at all is among the candidates; the search for scales decides what is clipped. Layers are searched in the order in
 which they run, on what the quantized ones before them give.
 
-When it helps: where a few inputs are far larger than the rest; at 4 bits in groups it is about as good as
-compress/gptq, and it depends less on the calibration rows.
+When it helps: where a few inputs are far larger than the rest, and calibration rows are few or unlike the real ones: it
+learns only a scale from them. On a tuned MiniLM its errors are below rounding's, and several times those of
+compress/gptq.
 What it costs: a minute for a small encoder; some rows; no training. One small product before each layer that is scaled.
 
 Shapes: N = outputs, K = inputs, G = groups, g = columns of a group.

@@ -7,7 +7,7 @@ extra value on either side, and at 2 bits the neighbours of the zero are tried a
 encoder layers get `bits`; pooler and head `rest`, one scale a row; embedding tables `embeddings`, symmetric.
 
 When it helps: size, without any data: an eighth at 4 bits. compress/gptq is better at the same size.
-What it costs: nothing at 8 bits, little at 4 in groups of 64; 3 bits lose points, 2 bits nearly everything.
+What it costs: nothing that shows at 8 bits, little at 4 and 3; at 2 bits many points, with a scale a row most of all.
 3 and 2 bits have no kernel of their own on CPUs: the file is smaller, the server computes with 4.
 
 Shapes: N = outputs, K = inputs.
