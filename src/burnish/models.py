@@ -20,6 +20,7 @@ from burnish.words import say
 
 __all__ = [
     "FAMILIES",
+    "READ_WHOLE",
     "Family",
     "add_structure",
     "as_float",
@@ -64,6 +65,9 @@ class Family:
         """The linear layers of a layer, in the order in which they run."""
         return (*(filter(None, (self.query, self.key, self.value, self.qkv))), self.out, self.up, self.down)
 
+
+# Tables whose weights a family reads as a whole, in place of looking rows up: no layer of another kind can stand there.
+READ_WHOLE = ("rel_embeddings",)
 
 _ROBERTA = Family("roberta.encoder.layer", position_offset=2)
 

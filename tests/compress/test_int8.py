@@ -13,6 +13,7 @@ from burnish import models
 from burnish.compress.int8 import Int8, dynamic_quantize, quantize_rows
 from burnish.errors import UsageError
 from burnish.train.evaluate import outputs_of_rows
+from tests.families import KINDS, family_work
 from tests.tiny import tiny_model, tiny_work
 
 
@@ -79,3 +80,12 @@ def test_a_model_that_is_integer_already_is_refused() -> None:
     with pytest.raises(UsageError, match="leave compress/int8 out"):
         Int8(smallest=16)(made, Random(0))
     assert tiny_model()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_family_answers_nearly_as_before(kind: str) -> None:
+    work = family_work(kind)
+    made = Int8()(work, Random(0))
+    before, after = (outputs_of_rows(w.model, w.tokenizer, w.valid, 60) for w in (work, made))
+    assert made.notes["layers"] >= 12
+    assert 0 < np.abs(before - after).max() < 0.2 * np.abs(before).max()

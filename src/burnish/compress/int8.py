@@ -21,9 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from burnish import models
 from burnish.core import Rng, Work
 from burnish.errors import UsageError, problem
-from burnish.models import add_structure
 from burnish.words import say
 
 __all__ = ["Int8"]
@@ -40,7 +40,10 @@ class Int8:
         tables = [
             n
             for n, m in model.named_modules()
-            if self.embeddings and type(m) is nn.Embedding and m.num_embeddings >= self.smallest
+            if self.embeddings
+            and type(m) is nn.Embedding
+            and m.num_embeddings >= self.smallest
+            and not n.endswith(models.READ_WHOLE)
         ]
         if not linear:
             given = say("this model has no linear layer of {n} or more inputs and outputs", n=self.smallest)
@@ -48,7 +51,7 @@ class Int8:
         error = {name: _quantize_linear(model, name) for name in linear}
         for name in tables:
             _quantize_table(model, name)
-        add_structure(model, "compress/int8", {"precision": "int8", "linear": linear, "tables": tables})
+        models.add_structure(model, "compress/int8", {"precision": "int8", "linear": linear, "tables": tables})
         notes = {"layers": len(linear), "tables": len(tables), "weight_error": max(error.values())}
         return replace(work, model=model, notes=notes)
 
