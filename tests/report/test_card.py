@@ -59,6 +59,7 @@ def test_transformers_alone_is_offered_where_it_works(run_of: Build, tmp_path: P
     run = copy_run(run_of(), tmp_path / "reviews")
     facts = json.loads((run / "artifact" / "burnish.json").read_text())
     (run / "artifact" / "burnish.json").write_text(json.dumps({**facts, "engine": "torch", "base_model": "org/bert"}))
+    (run / "artifact" / "model.safetensors").write_bytes(b"its weights")
     front, body = parts(card(run))
     assert front["library_name"] == "transformers"
     assert front["base_model"] == "org/bert"
