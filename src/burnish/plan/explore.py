@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from burnish.plan.budget import Budget, cost, excess
+from burnish.plan.budget import Budget, cost, excess, overruns
 from burnish.plan.candidate import Candidate
 from burnish.recipe import Recipe, Use
 from burnish.words import say
@@ -72,8 +72,11 @@ def shapes(layers: int) -> list[Shape]:
     """What to try for an encoder of so many layers, the least change first."""
     depths = sorted({max(1, round(layers * share)) for share in (0.5, 0.34, 0.17)} - {layers}, reverse=True)
     narrow = Use("compress/prune_units", {"heads": 0.5, "columns": 0.5})
-    narrower = Use("compress/prune_units", {"heads": 1.0, "columns": 0.25})
-    found = [Shape(say("half the heads and columns"), (narrow,), 0.8)]
+    narrower = Use("compress/prune_units", {"heads": 0.25, "columns": 0.25})
+    found = [
+        Shape(say("half the heads and columns"), (narrow,), 0.8),
+        Shape(say("a quarter of the heads and columns"), (narrower,), 0.6),
+    ]
     for depth in depths:
         student = Use("compress/distill", {"share": round(depth / layers, 4)})
         named = say("{n} of {m} layers", n=depth, m=layers)
@@ -81,9 +84,6 @@ def shapes(layers: int) -> list[Shape]:
         if depth == depths[0]:
             both = say("{depth}, then half the heads and columns", depth=named)
             found.append(Shape(both, (student, narrow), 0.8 * depth / layers))
-        if depth == depths[-1] and len(depths) > 1:
-            thin = say("{depth}, then a quarter of the columns", depth=named)
-            found.append(Shape(thin, (student, narrower), 0.8 * depth / layers))
     return found
 
 
@@ -109,11 +109,9 @@ def forecast_of(epochs: int, epoch: float, found: Sequence[Shape], *, extra: flo
     return total + extra * KEEP[-1] * (len(ENDS) - 1)
 
 
-def explore(
-    layers: int, epochs: int, budget: Budget, walk: Walk, time_them: Time, report: Callable[..., None]
-) -> list[Candidate]:
-    """Every candidate that was measured on the way, the later rungs last."""
-    left, made = shapes(layers), list[Candidate]()
+def explore(layers: int, epochs: int, budget: Budget, walk: Walk, time_them: Time, report: Callable[..., None]) -> None:
+    """Walk the rungs; `walk` keeps what it measures, and `Candidate.facts` say what was left on the way."""
+    left = shapes(layers)
     for rung, share in enumerate(RUNGS):
         whole = rung == len(RUNGS) - 1
         allowed = budget.drop + ALLOWED[rung] if not whole else math.inf
@@ -124,7 +122,6 @@ def explore(
                 found = walk(shape.recipe(max(1, round(share * epochs)), end, tail), allowed)
                 if found is not None and found.facts["status"] == "built":
                     here.setdefault(shape.name, found)
-                    made.append(found)
         if whole or not here:
             break
         time_them(list(here.values()))
@@ -132,8 +129,8 @@ def explore(
         left = [shape for shape in left if shape.name in kept]
         for name, candidate in here.items():
             why = say("went on with more epochs") if name in kept else say("others promised more after few epochs")
-            candidate.facts |= {"status": "dropped early", "why": why}
-    return made
+            if overruns(candidate.facts, budget):  # what meets every limit already stays in the race
+                candidate.facts |= {"status": "dropped early", "why": why}
 
 
 def going_on(facts: Mapping[str, Mapping[str, Any]], budget: Budget, count: int, allowed: float) -> set[str]:

@@ -109,7 +109,7 @@ def plan(request: Request, folder: Path, report: Report) -> dict[str, Any]:
     wanted = recipes_for(request)
     if request.start:
         ground = started(folder, request, request.start)[0]
-        facts = {**_forecast(ground, len(wanted), report), "tune_seconds": 0.0}
+        facts = _forecast(ground, len(wanted), report)
     else:
         with tempfile.TemporaryDirectory() as scratch:
             ground = lay(Path(scratch), request, report)
@@ -128,7 +128,7 @@ def plan(request: Request, folder: Path, report: Report) -> dict[str, Any]:
 def _searched(facts: Mapping[str, Any], request: Request, layers: int) -> dict[str, Any]:
     """What the search will try, and the epochs that the time leaves for it."""
     found, epoch = shapes(layers), facts["tune_seconds"] / max(1, facts["epochs"])
-    before = facts["tune_seconds"] + facts["rest_seconds"]
+    before = facts["rest_seconds"] + (0.0 if request.start else facts["tune_seconds"])
     limit = request.budget.time or 0.0
     left = max(0.0, limit - min(RESERVE_MOST, RESERVE_SHARE * limit) - before)
     epochs = epochs_for(left, epoch, found, extra=CANDIDATE_SECONDS)

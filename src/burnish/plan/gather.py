@@ -54,15 +54,22 @@ class Gather:
             budget = self.ground.request.budget
             explore(layers, self.epochs(layers), budget, self.attempt, self.quick, self.report)
 
-    def build(self, tried: Tried, *, is_reference: bool) -> None:
-        """Every engine that suits a work."""
+    def build(self, tried: Tried, *, is_reference: bool) -> Candidate:
+        """Every engine that suits a work, each once; the last of them."""
         self.store(tried)
+        known = {c.label: c for c in self.made}
         for engine, precision in engines_for(tried.work, reference=is_reference):
+            again = known.get(f"{tried.key}-{engine}-{precision}")
+            if again is not None:  # few epochs and more may be the same number
+                again.facts |= {"status": "built", "why": ""} if again.facts["status"] == "dropped early" else {}
+                continue
             facts = {"name": tried.name, "engine": engine, "precision": precision}
             self.report(say("building {name} for {engine} {precision}", **facts), 0.0, {})
             against = self.made[0].outputs if self.made else None
             made = measure(self.ground.run, tried, engine, precision, against, self.ground.request.model)
             self.made.append(made)
+            known[made.label] = made
+        return known[f"{tried.key}-{engine}-{precision}"]
 
     def store(self, tried: Tried) -> None:
         """Keep a work's plain torch outputs, so that every engine's agreement with them can be recounted."""
@@ -86,15 +93,15 @@ class Gather:
         return sum(whole * 2 * float(use.settings.get("share", 0.5)) for use in students)
 
     def walked(self, one: Recipe, limit: float, at: int) -> Candidate | None:
-        """Walk a recipe from its step `at`; the last candidate that came of it."""
-        for found in walk(
-            self.ground, one, self.reference, limit, self.clock, self.report, self.expected, at
-        ):  # fmt: skip
+        """Walk a recipe from its step `at`; the candidate that came of it."""
+        made = None
+        steps = walk(self.ground, one, self.reference, limit, self.clock, self.report, self.expected, at)
+        for found in steps:
             if isinstance(found, Left):
                 self.left.append(found)
                 return None
-            self.build(found, is_reference=False)
-        return self.made[-1]
+            made = self.build(found, is_reference=False)
+        return made
 
     # -- for the search ----------------------------------------------------------------------------
 
