@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from burnish.compress._recover import recovered, wanted
-from burnish.compress.student import Student
+from burnish.compress.student import lesson_of
 from burnish.core import Rng, Work
 from burnish.errors import UsageError, problem
 from burnish.models import add_structure
@@ -74,23 +74,9 @@ class FactorEmbeddings:
         weight_V = counts_V + self.unseen
         facts, error = factor(model, weight_V, rank)
         add_structure(model, "compress/factor_embeddings", facts)
-        model, tokenizer, notes = recovered(work, model, self._lesson(), rng)
+        model, tokenizer, notes = recovered(work, model, lesson_of(self), rng)
         sizes = {"weights_before": v * h, "weights": rank * (v + h)}
         return replace(work, model=model, tokenizer=tokenizer, notes={**notes, "rank": rank, "error": error, **sizes})
-
-    def _lesson(self) -> Student:
-        return Student(
-            alpha=self.alpha,
-            temperature=self.temperature,
-            epochs=self.epochs,
-            lr=self.lr,
-            batch_size=self.batch_size,
-            tweaks=self.tweaks,
-            max_length=self.max_length,
-            precision=self.precision,
-            patience=self.patience,
-            doctor=self.doctor,
-        )
 
 
 def restore(model: nn.Module, facts: Mapping[str, Any]) -> None:

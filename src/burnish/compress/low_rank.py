@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from burnish.compress._gram import calibration, drawn, fitting, grams
 from burnish.compress._recover import recovered, wanted
-from burnish.compress.student import Student
+from burnish.compress.student import lesson_of
 from burnish.core import Rng, Work, desk
 from burnish.errors import UsageError, problem
 from burnish.models import add_structure, family
@@ -82,7 +82,7 @@ class LowRank:
             outer_NR, inner_RK, _ = found[name]
             _put(model, name, _factored(layers[name], outer_NR[:, :rank], inner_RK[:rank]))
         add_structure(model, "compress/low_rank", {"ranks": ranks})
-        model, tokenizer, notes = recovered(work, model, self._lesson(), rng)
+        model, tokenizer, notes = recovered(work, model, lesson_of(self), rng)
         notes = {**notes, "ranks": ranks, "error": _lost(energies, ranks), **_counts(shapes, ranks)}
         return replace(work, model=model, tokenizer=tokenizer, notes=notes)
 
@@ -104,20 +104,6 @@ class LowRank:
                     found[name] = (parts[0].float(), parts[1].float(), parts[2])
                     desk().report(say("decomposing layers"), len(found) / len(layers), {})
         return found
-
-    def _lesson(self) -> Student:
-        return Student(
-            alpha=self.alpha,
-            temperature=self.temperature,
-            epochs=self.epochs,
-            lr=self.lr,
-            batch_size=self.batch_size,
-            tweaks=self.tweaks,
-            max_length=self.max_length,
-            precision=self.precision,
-            patience=self.patience,
-            doctor=self.doctor,
-        )
 
 
 def restore(model: nn.Module, facts: Mapping[str, Any]) -> None:

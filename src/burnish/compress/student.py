@@ -11,8 +11,8 @@ What it costs: a training run on the student, and usually half a point to two po
 Shapes: none here; the loss is in _lesson.py.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
@@ -60,6 +60,12 @@ class Student:
         student, kept = shallower(work.model, self.share, self.keep)
         model, tokenizer, notes = recovered(work, student, self, rng)
         return replace(work, model=model, tokenizer=tokenizer, notes={**notes, "kept_layers": kept})
+
+
+def lesson_of(step: Any) -> Student:
+    """A lesson as usual but for the settings that `step` has of it; which layers stay is not the lesson's."""
+    names = {f.name for f in fields(Student)} - {"share", "keep"}
+    return Student(**{name: getattr(step, name) for name in sorted(names) if hasattr(step, name)})
 
 
 def shallower(model: nn.Module, share: float, keep: str) -> tuple[nn.Module, list[int]]:
