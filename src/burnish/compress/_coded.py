@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 
 from burnish.compress._coded_onnx import translations
 from burnish.compress._codes import Codes, decode, pack, unpack
@@ -43,7 +43,7 @@ class Form:
         return self.group or (min(256, columns & -columns) if columns % 16 == 0 else 32)
 
 
-@torch.library.custom_op("burnish::coded_linear", mutates_args=())
+@library.custom_op("burnish::coded_linear", mutates_args=())
 def coded_linear(
     x: Tensor, codes: Tensor, scales: Tensor, zeros: Tensor | None, bits: int, block: int, int8: bool
 ) -> Tensor:
@@ -58,7 +58,7 @@ def _(x: Tensor, codes: Tensor, scales: Tensor, zeros: Tensor | None, bits: int,
     return x.new_empty((*x.shape[:-1], codes.shape[0]), dtype=torch.float32)
 
 
-@torch.library.custom_op("burnish::coded_embedding", mutates_args=())
+@library.custom_op("burnish::coded_embedding", mutates_args=())
 def coded_embedding(ids: Tensor, codes: Tensor, scales: Tensor, bits: int, block: int) -> Tensor:
     """The rows `ids` [...] of a symmetric table, [..., H] in float32."""
     flat = ids.flatten()

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 
 from burnish import models
 from burnish.core import Rng, Work
@@ -89,7 +89,7 @@ def dynamic_quantize(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return ((x / scale).round() + zero).clamp(0, 255).to(torch.uint8), scale, zero
 
 
-@torch.library.custom_op("burnish::int8_linear", mutates_args=())
+@library.custom_op("burnish::int8_linear", mutates_args=())
 def int8_linear(x: Tensor, codes_KN: Tensor, scale_N: Tensor) -> Tensor:
     """`x @ w` [..., N] with both sides in 8 bits and the sums in 32: exact integers until the last line."""
     x = x.float()
