@@ -1,14 +1,15 @@
 """The ledger: effects alone and in company, on a real run of the tiny model."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from burnish import api, runs
+from burnish.cli.ledger import _lines
 from burnish.errors import DataError, UsageError
 from burnish.measure.effects import Effect, interaction, verdict
 from burnish.measure.intervals import Drop, Estimate
@@ -68,9 +69,14 @@ def made(tiny_csv: Path, tiny_folder: Path, tmp_path_factory) -> api.Run:
     )  # fmt: skip
 
 
-def test_every_technique_of_the_chosen_model_gets_its_line(made: api.Run, monkeypatch) -> None:
-    monkeypatch.setattr(ledgers, "RACE_SECONDS", 1.0)
-    found = api.ledger(made.folder)
+@pytest.fixture(scope="module")
+def found(made: api.Run) -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledgers, "RACE_SECONDS", 1.0)
+        return api.ledger(made.folder)
+
+
+def test_every_technique_of_the_chosen_model_gets_its_line(made: api.Run, found: dict[str, Any]) -> None:
     assert found == runs.read_json(made.folder / "ledger.json")
     assert [t["technique"] for t in found["techniques"]] == ["compress/vocabulary", "compress/int8"]
     int8 = found["techniques"][1]
@@ -83,12 +89,8 @@ def test_every_technique_of_the_chosen_model_gets_its_line(made: api.Run, monkey
     assert "compress/vocabulary" in page
 
 
-def test_the_command_prints_the_table(made: api.Run) -> None:
-    if not (made.folder / "ledger.json").is_file():
-        pytest.skip("the ledger was not made")
-    from burnish.cli.ledger import _lines
-
-    text = "\n".join(_lines(json.loads((made.folder / "ledger.json").read_text())))
+def test_the_command_prints_the_table(found: dict[str, Any]) -> None:
+    text = "\n".join(_lines(found))
     assert "added alone" in text
     assert "validation rows can show a loss of" in text
 

@@ -198,11 +198,9 @@ def test_a_step_is_open_alike_from_wherever_one_comes() -> None:
 OPTIMIZERS = [name for name in catalog.names("tune") if catalog.page(name).part == "Optimizer"]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS or ["none"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
 def test_no_optimizer_moves_what_is_closed(name: str) -> None:
     """Not by weight decay, and not by moments from before it closed, as when a run goes back to an early step."""
-    if name == "none":
-        pytest.skip("the catalogue has no optimizer")
     model = tiny_model(layers=LAYERS)
     live = GradualUnfreezing().begin(SimpleNamespace(per_epoch=4, steps=16))
     optimizer = catalog.build(name).make(grouped(model, 0.5), 1e-2)
