@@ -25,6 +25,7 @@ __all__ = [
     "Predictor",
     "Record",
     "Row",
+    "Span",
     "Step",
     "Task",
     "Work",
@@ -40,13 +41,25 @@ Rng = random.Random
 
 
 @dataclass(frozen=True)
+class Span:
+    """A stretch of a row's text: characters `start`..`end` (excluded), and what it is called."""
+
+    start: int
+    end: int
+    label: str = ""
+
+
+@dataclass(frozen=True)
 class Row:
-    """One labelled example. `target` is a label, a tuple of labels (multi-label) or a number."""
+    """One labelled example. `target` is a label, a tuple of labels (multi-label), a number, or a tuple of spans."""
 
     id: str  # where it came from, such as "data:17": file role and 0-based row number
     text: str
-    pair: str | None = None  # the second text of a sentence pair
-    target: str | float | tuple[str, ...] | None = None
+    pair: str | None = None  # the second text of a sentence pair; the question where spans of `text` answer it
+    target: str | float | tuple[str, ...] | tuple[Span, ...] | None = None
+    parent: str = ""  # id of the row that this one was made from, by augmentation
+    weight: float = 1.0  # how much it counts in training, above 0
+    smoothing: float = 0.0  # share of its label that training spreads over all labels, 0..1
 
 
 Rows = Sequence[Row]

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.core import Record, Row
+from burnish.core import Record, Row, Span
 from burnish.errors import DataError, Missing, UsageError, problem
 from burnish.words import say
 
@@ -202,7 +202,9 @@ def read_rows(path: Path) -> list[Row]:
 
 def _row(line: dict[str, Any]) -> Row:
     target = line["target"]
-    return Row(line["id"], line["text"], line["pair"], tuple(target) if isinstance(target, list) else target)
+    if isinstance(target, list):
+        target = tuple(Span(**part) if isinstance(part, dict) else part for part in target)
+    return Row(**{**line, "target": target})
 
 
 class Predictions:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.core import Row, Rows
+from burnish.core import Row, Rows, Span
 from burnish.data.kind import labels_of
 from burnish.data.overlap import EXAMPLES, SIDES, example
 from burnish.data.split import Splits
@@ -42,7 +42,9 @@ def label_counts(splits: Splits) -> list[dict[str, Any]]:
 
 
 def _labels(row: Row) -> tuple[str, ...]:
-    return row.target if isinstance(row.target, tuple) else (str(row.target),)
+    if not isinstance(row.target, tuple):
+        return (str(row.target),)
+    return tuple(part.label if isinstance(part, Span) else part for part in row.target)
 
 
 def spread_of_targets(splits: Splits) -> dict[str, dict[str, float]]:

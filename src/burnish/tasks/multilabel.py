@@ -38,7 +38,7 @@ class MultiLabel:
         targets_NC = np.zeros((len(rows), self.width), dtype=np.float32)
         for n, row in enumerate(rows):
             for label in row.target or ():  # type: ignore[union-attr]
-                targets_NC[n, index[label]] = 1
+                targets_NC[n, index[str(label)]] = 1
         return targets_NC
 
     def answers(self, outputs_NC: np.ndarray) -> list[tuple[str, ...]]:
