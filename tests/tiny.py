@@ -1,10 +1,13 @@
 """A model small enough to print, its tokenizer, and rows it can learn in a second. No download."""
 
 import random
+import re
 import string
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from burnish.core import Row, Work
+from burnish.core import Row, Span, Work
 from burnish.tasks import make
 
 GOOD = ("good", "great", "lovely", "fine", "bright")
@@ -78,3 +81,10 @@ def tiny_work(train: int = 64, valid: int = 32, layers: int = 2, seed: int = 0) 
     rows = tiny_rows(train + valid, seed=seed)
     task = make("text-classification", labels=("neg", "pos"))
     return Work(tiny_model(layers=layers, seed=seed), tiny_tokenizer(), task, rows[:train], rows[train:])
+
+
+def tiny_spans(rows: Sequence[Row]) -> list[Row]:
+    """The rows with spans as targets: things and opinions."""
+    labels = {"film": "THING", "plot": "THING", "phone": "THING", **dict.fromkeys(GOOD + BAD, "OPINION")}
+    found = [[Span(m.start(), m.end(), labels.get(m.group(), "")) for m in re.finditer(r"\w+", r.text)] for r in rows]
+    return [replace(r, target=tuple(s for s in spans if s.label)) for r, spans in zip(rows, found, strict=True)]

@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from burnish.api import Run, fit, load
+    from burnish.api import Run, augmented, fit, load
     from burnish.core import Record, Row, Step, Task, Work
     from burnish.errors import BudgetNotMet, BurnishError, DataError, Missing, UsageError
 
@@ -32,6 +32,7 @@ __all__ = [
     "Task",
     "UsageError",
     "Work",
+    "augmented",
     "fit",
     "load",
 ]
@@ -39,7 +40,7 @@ __all__ = [
 
 # Imported when they are used, so that `import burnish` and `burnish --help` stay light.
 _HOMES = {
-    **dict.fromkeys(("Run", "fit", "load"), "burnish.api"),
+    **dict.fromkeys(("Run", "augmented", "fit", "load"), "burnish.api"),
     **dict.fromkeys(("Record", "Row", "Step", "Task", "Work"), "burnish.core"),
     **dict.fromkeys(("BudgetNotMet", "BurnishError", "DataError", "Missing", "UsageError"), "burnish.errors"),
 }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Run",
+    "augmented",
     "compress_plan",
     "compress_request",
     "compress_run",
@@ -87,12 +88,13 @@ def open_request(
     steps: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
     new_head: bool = False,
+    augment_anyway: bool = False,
 ) -> Request:
     """The arguments of `fit` as a request, checked. Units: bytes, milliseconds, points, seconds."""
     budget = _budget(max_size, max_p95, max_drop, min_quality, time, strict)
     return Request(
         data, model, task, text, pair, target, test, metric, seed, budget, recipe, tuple(steps),
-        dict(settings or {}), new_head,
+        dict(settings or {}), new_head, augment_anyway=augment_anyway,
     )  # fmt: skip
 
 
@@ -141,18 +143,20 @@ def fit(
     steps: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
     new_head: bool = False,
+    augment_anyway: bool = False,
 ) -> Run:
     """Tune, compress, measure and choose, as `burnish fit` does; give the same arguments again to go on.
 
     `max_size` in bytes, `max_p95` in milliseconds at batch 1, `max_drop` in points of the metric against the tuned
     float model, `min_quality` as the metric itself, `time` in seconds. `report(what, share, facts)` is told of
-    progress. When nothing meets the limits the run is complete all the same and `result["budget"]["met"]` is False.
-    Raises DataError, UsageError or Missing.
+    progress. Steps such as 'augment/eda' make rows before tuning; where they are not shown to help they are left out,
+    unless `augment_anyway`. When nothing meets the limits the run is complete all the same and
+    `result["budget"]["met"]` is False. Raises DataError, UsageError or Missing.
     """
     request = open_request(
         data, model=model, task=task, text=text, pair=pair, target=target, test=test, seed=seed, metric=metric,
         max_size=max_size, max_p95=max_p95, max_drop=max_drop, min_quality=min_quality, time=time, strict=strict,
-        recipe=recipe, steps=steps, settings=settings, new_head=new_head,
+        recipe=recipe, steps=steps, settings=settings, new_head=new_head, augment_anyway=augment_anyway,
     )  # fmt: skip
     return fit_request(request, out, report)
 
@@ -293,6 +297,58 @@ def search(
     found = hyper.search(request, wish, folder, report or _silent)
     runs.write_text(folder / "search.svg", chart(found))
     return {**found, "plot": str(folder / "search.svg")}
+
+
+def augmented(
+    data: str,
+    *,
+    steps: Sequence[str],
+    out: str | Path | None = None,
+    ratio: float | None = None,
+    model: str | None = None,
+    test: str | None = None,
+    task: str | None = None,
+    text: str | None = None,
+    pair: str | None = None,
+    target: str | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    review: int = 0,
+    answers: str | Path | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    report: Report | None = None,
+) -> dict[str, Any]:
+    """The training rows of `data` with those that `steps`, such as 'augment/aeda:alpha=0.2', make of them, in `out`.
+
+    `burnish.augment` is the folder of the techniques, so this has another name than its verb; see `burnish augment
+    --help`. The answer tells of each step what it gave and what filters took out; "written" has the paths. With
+    `review` a page and an answers file for so many rows are written instead; `answers` leaves out what was rejected.
+    Raises DataError, UsageError or Missing.
+    """
+    from burnish.plan import augment as stage
+    from burnish.plan import verdicts
+    from burnish.report import review as pages
+
+    built = stage.steps_of(steps, ratio, workers)
+    if out is None and not dry_run:
+        raise UsageError(problem(say("no file to write to"), "--out FILE", "--out more.csv"))
+    path = Path(out or "more.csv")
+    for place in pages.files_beside(path) if review else (path,):
+        if not dry_run:
+            stage.refuse_existing(place, force)
+    request = open_request(
+        data, model=model or "", test=test, task=task, text=text, pair=pair, target=target, seed=seed
+    )
+    given = verdicts.load(Path(answers)) if answers is not None else None
+    grown = stage.grow(request, built, path, report or _silent, verdicts=given, dry_run=dry_run)
+    written: tuple[Path, ...] = ()
+    if review and not dry_run:
+        written = pages.write(pages.chosen(grown.pairs, review, seed), path)
+    elif not dry_run:
+        stage.write(grown, path)
+        written = (path,)
+    return {**grown.facts, "written": [str(place) for place in written]}
 
 
 def ledger(run: str | Path, report: Report | None = None) -> dict[str, Any]:

@@ -159,7 +159,8 @@ def build(name: str, settings: Mapping[str, Any] | None = None, at: str = "") ->
 def parse(text: str) -> tuple[str, dict[str, str]]:
     """Read 'compress/int8:setting=value,other=2' as it stands after `--with`; values stay text.
 
-    A part without '=' belongs to the value before it, so 'student:layers=0,2,5,alpha=1' has two settings.
+    A part without 'name=' belongs to the value before it, so 'student:layers=0,2,5,alpha=1' has two settings, and
+    'aeda:filters=length,label:tau=0.6' has one.
 
     >>> parse("compress/student:layers=0,2,5,alpha=1")
     ('compress/student', {'layers': '0,2,5', 'alpha': '1'})
@@ -169,7 +170,7 @@ def parse(text: str) -> tuple[str, dict[str, str]]:
         return name, {}
     parts: list[str] = []
     for part in rest.split(","):
-        if "=" in part or not parts:
+        if not parts or ("=" in part and part.partition("=")[0].strip().isidentifier()):
             parts.append(part)
         else:
             parts[-1] += f",{part}"

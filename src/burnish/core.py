@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 __all__ = [
+    "FILL",
     "Desk",
     "Predictor",
     "Record",
@@ -33,11 +34,16 @@ __all__ = [
     "desk",
     "lend",
     "name_of",
+    "reads_of",
     "run",
     "step_key",
 ]
 
 Rng = random.Random
+
+# Outputs of a word that is not there: texts of unequal length stand in one array [N, W, C]. Finite, unlike nan, so that
+# a model whose outputs are broken is still found by looking for what is not.
+FILL = -1e9
 
 
 @dataclass(frozen=True)
@@ -79,10 +85,13 @@ class Task(Protocol):
     @property
     def objective(self) -> str: ...
     @property
+    def reads(self) -> str: ...  # what outputs are about: "rows", each of the "words", or "answers" in a text
+    @property
     def width(self) -> int: ...
     def encode(self, rows: Rows) -> np.ndarray: ...
+    def read(self, outputs: np.ndarray) -> np.ndarray: ...
     def answers(self, outputs_NC: np.ndarray) -> list[Any]: ...
-    def decode(self, outputs_NC: np.ndarray) -> list[dict[str, Any]]: ...
+    def decode(self, outputs_NC: np.ndarray, texts: Sequence[str] = ...) -> list[dict[str, Any]]: ...
     def metrics(self, outputs_NC: np.ndarray, targets: np.ndarray) -> dict[str, float]: ...
     def score(self, outputs_NC: np.ndarray, targets: np.ndarray) -> float: ...
     def flips(self, a_NC: np.ndarray, b_NC: np.ndarray) -> np.ndarray: ...
@@ -108,7 +117,7 @@ class Step(Protocol):
 
 
 class Predictor(Protocol):
-    """What a probe measures and a server serves: token ids in, one row of outputs a row of input."""
+    """What a probe measures and a server serves: token ids in, one row of outputs a row of input, or one a token."""
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> np.ndarray: ...
 
@@ -123,7 +132,8 @@ class Record:
     probes: dict[str, Any]
     notes: dict[str, Any]
     parent: str  # key of the step before, "" at the start
-    key: str = ""  # hash over everything that decides the result: parent, step, settings, seed
+    key: str = ""  # hash over everything that decides the result: parent, step, settings, seed, files
+    reads: dict[str, str] = field(default_factory=dict)  # files and folders named in the settings: SHA-256 of each
 
 
 @dataclass(frozen=True)
@@ -164,10 +174,45 @@ class Cache(Protocol):
     def folder(self, key: str) -> Path | None: ...
 
 
-def step_key(parent: str, name: str, settings: Mapping[str, Any], seed: int) -> str:
+def step_key(
+    parent: str, name: str, settings: Mapping[str, Any], seed: int, reads: Mapping[str, str] | None = None
+) -> str:
     """Hash of all that decides a step's result, given the key of the work that goes in."""
-    text = json.dumps([parent, name, settings, seed], sort_keys=True, ensure_ascii=True)
+    what = [parent, name, settings, seed, *([reads] if reads else [])]
+    text = json.dumps(what, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def reads_of(settings: Any) -> dict[str, str]:
+    """The files and folders that settings name, with a hash of what is in them: another word list is another step."""
+    found: dict[str, str] = {}
+    parts = (
+        settings.values() if isinstance(settings, Mapping) else settings if isinstance(settings, list) else [settings]
+    )
+    for part in parts:
+        if isinstance(part, Mapping | list):
+            found |= reads_of(part)
+        elif isinstance(part, str) and _is_place(part):
+            found[part] = _content(Path(part).expanduser())
+    return found
+
+
+def _is_place(text: str) -> bool:
+    """A name that is there; a bare word is a setting, whatever lies in the folder one happens to be in."""
+    try:
+        return ("/" in text or "." in text) and Path(text).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def _content(place: Path) -> str:
+    files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file())
+    total = hashlib.sha256()
+    for path in files:
+        total.update(path.relative_to(place.parent).as_posix().encode("utf-8", "surrogateescape"))
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
 
 
 def run(
@@ -188,7 +233,8 @@ def run(
     """
     for step in steps:
         name, settings = name_of(step), describe(step)
-        key = step_key(parent, name, settings, seed)
+        reads = reads_of(settings)
+        key = step_key(parent, name, settings, seed, reads)
         done = cache.take(key, work)
         if done is None:
             start = time.perf_counter()
@@ -196,7 +242,7 @@ def run(
                 work = step(replace(work, notes={}), random.Random(f"{seed}/{key}"))
             seconds = time.perf_counter() - start
             readings = {probe: read(work) for probe, read in probes.items()}
-            record = Record(name, settings, seconds, readings, dict(work.notes), parent, key)
+            record = Record(name, settings, seconds, readings, dict(work.notes), parent, key, reads)
             cache.keep(key, work, record)
         else:
             work, record = done

@@ -4,12 +4,13 @@ Weights are read from safetensors only. Pickle can run code while it is read, so
 """
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from burnish.words import say
 
 __all__ = [
     "FAMILIES",
+    "HEADS",
     "READ_WHOLE",
     "Family",
     "add_structure",
     "as_float",
+    "auto_class",
+    "decoding",
     "family",
     "layers",
     "leaves_early",
@@ -31,11 +35,13 @@ __all__ = [
     "load_saved",
     "longest",
     "onnx_translations",
+    "output_names",
     "precision",
     "resolve",
     "save",
     "save_weights",
     "segments",
+    "with_logits",
 ]
 
 
@@ -224,7 +230,7 @@ def load(spec: str, task: Task, *, seed: int, new_head: bool = False) -> tuple[A
     head has another width (`new_head` replaces it), Missing when a hub id cannot be reached.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     place = resolve(spec)
     with quiet(), _hub_errors(spec), torch.random.fork_rng(devices=[]):
@@ -232,7 +238,7 @@ def load(spec: str, task: Task, *, seed: int, new_head: bool = False) -> tuple[A
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         _check_head(config, place, task, new_head)
-        model = AutoModelForSequenceClassification.from_pretrained(
+        model = _auto(HEADS[task.reads]).from_pretrained(
             place,
             trust_remote_code=False,
             use_safetensors=True,
@@ -240,6 +246,7 @@ def load(spec: str, task: Task, *, seed: int, new_head: bool = False) -> tuple[A
             ignore_mismatched_sizes=new_head,
             **_head_settings(task),
         )
+        model.config.architectures = [type(model).__name__]
     if not tokenizer.is_fast:
         raise UsageError(
             problem(
@@ -248,16 +255,80 @@ def load(spec: str, task: Task, *, seed: int, new_head: bool = False) -> tuple[A
                 say("another model, or convert the tokenizer with the tokenizers library"),
             )
         )
-    return model, tokenizer
+    return with_logits(model), tokenizer
+
+
+# What a task reads -> how transformers calls the models that answer it.
+HEADS = {"rows": "SequenceClassification", "words": "TokenClassification", "answers": "QuestionAnswering"}
+
+
+def _auto(head: str) -> Any:
+    import transformers
+
+    return getattr(transformers, f"AutoModelFor{head}")
+
+
+def auto_class(config: Any) -> Any:
+    """What of transformers loads a model with this config: by its head, a classifier's where none is named."""
+    architecture = (getattr(config, "architectures", None) or [""])[0]
+    return _auto(next((head for head in HEADS.values() if architecture.endswith(f"For{head}")), HEADS["rows"]))
+
+
+def with_logits(model: Any) -> Any:
+    """`model` itself; one that finds answers gives them as `logits` [B, S, 2] too, start and end of each token."""
+    kind: Any = type(model)
+    if kind.__name__.endswith("ForQuestionAnswering") and not hasattr(model, "burnish_base"):
+        model.__class__ = _answering(kind)
+    return model
+
+
+@functools.cache
+def _answering(base: Any) -> Any:
+    """A subclass under the same name. Not a hook: adapters call `forward` itself."""
+    import torch
+
+    class Answering(base):
+        burnish_base = base
+
+        @functools.wraps(base.forward)  # the names of its inputs are looked up
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            """Padding starts and ends nothing: its logits are as good as minus infinity."""
+            found = super().forward(*args, **kwargs)
+            logits_BS2 = torch.stack([found.start_logits, found.end_logits], -1).float()
+            mask_BS = kwargs.get("attention_mask")
+            if mask_BS is not None:
+                logits_BS2 = logits_BS2 - 1e4 * (1 - mask_BS[:, :, None].to(logits_BS2.dtype))
+            found.logits = logits_BS2
+            return found
+
+    Answering.__name__ = Answering.__qualname__ = base.__name__
+    return Answering
+
+
+def decoding(model: Any, task: Task) -> Task:
+    """`task` as the outputs of this model are to be read: with what a CRF in it has learned of tag after tag."""
+    steps = getattr(model, "crf_steps", None)
+    if steps is None:
+        return task
+    return replace(task, steps=tuple(map(tuple, steps.detach().double().cpu().tolist())))  # type: ignore[type-var]
+
+
+def output_names(task: Task) -> dict[int, str]:
+    """What a config calls the outputs."""
+    if task.reads == "answers":
+        return {0: "start", 1: "end"}
+    return dict(enumerate(task.labels)) or {0: "value"}
 
 
 def _head_settings(task: Task) -> dict[str, Any]:
     kinds = {
+        "word_cross_entropy": None,
+        "span_cross_entropy": None,
         "cross_entropy": "single_label_classification",
         "binary_cross_entropy": "multi_label_classification",
         "mean_squared_error": "regression",
     }
-    names = dict(enumerate(task.labels)) or {0: "value"}
+    names = output_names(task)
     return {
         "num_labels": task.width,
         "id2label": names,
@@ -268,7 +339,7 @@ def _head_settings(task: Task) -> dict[str, Any]:
 
 def _check_head(config: Any, place: str, task: Task, new_head: bool) -> None:
     architecture = (getattr(config, "architectures", None) or [""])[0]
-    has_head = architecture.endswith("ForSequenceClassification")
+    has_head = architecture.endswith(f"For{HEADS[task.reads]}")
     if has_head and config.num_labels != task.width and not new_head:
         raise UsageError(
             problem(
@@ -372,17 +443,22 @@ def _own_tensors(model: Any) -> dict[str, Any]:
 
 def load_saved(folder: Path) -> tuple[Any, Any]:
     """The model and tokenizer that `save` wrote, in eval mode."""
+    import torch
     from safetensors.torch import load_file
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     with quiet():
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForSequenceClassification.from_config(config, dtype="float32", trust_remote_code=False)
+        model = auto_class(config).from_config(config, dtype="float32", trust_remote_code=False)
+    model = with_logits(model)
     for part in read_json(folder / "structure.json") if (folder / "structure.json").is_file() else []:
         _file_of(part["use"]).restore(model, part)
         add_structure(model, part["use"], {k: v for k, v in part.items() if k != "use"})
-    missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+    weights = load_file(folder / "model.safetensors")
+    if "crf_steps" in weights:
+        model.register_parameter("crf_steps", torch.nn.Parameter(weights["crf_steps"]))
+    missing, unexpected = model.load_state_dict(weights, strict=False)
     model.tie_weights()
     shared = set(model.state_dict()) - set(_own_tensors(model))
     if set(missing) - shared or unexpected:

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.core import Record, Row, Span
+from burnish.core import FILL, Record, Row, Span
 from burnish.errors import DataError, Missing, UsageError, problem
 from burnish.words import say
 
@@ -208,7 +208,10 @@ def _row(line: dict[str, Any]) -> Row:
 
 
 class Predictions:
-    """Outputs of one model on one split: `ids` [N], `outputs` float32 [N, C], `targets` [N] or [N, C]."""
+    """Outputs of one model on one split: `ids` [N], `outputs` float32 [N, C], `targets` [N] or [N, C].
+
+    Of words: `outputs` [N, W, C], `targets` [N, W]. Of answers: `targets` are objects, texts that the task reads.
+    """
 
     def __init__(self, ids: Sequence[str], outputs: np.ndarray, targets: np.ndarray):
         self.ids, self.outputs, self.targets = list(ids), np.asarray(outputs, np.float32), np.asarray(targets)
@@ -217,7 +220,7 @@ class Predictions:
 def write_predictions(path: Path, found: Predictions) -> None:
     """One line a row: {"id", "target", "outputs"}. float32 written as decimal reads back to the same bits."""
     lines = (
-        json.dumps({"id": i, "target": t.tolist(), "outputs": [float(str(v)) for v in o]})
+        json.dumps({"id": i, "target": t if isinstance(t, str) else t.tolist(), "outputs": _decimal(o)})
         for i, t, o in zip(found.ids, found.targets, found.outputs, strict=True)
     )
     write_text(path, "\n".join(lines) + "\n")
@@ -229,9 +232,31 @@ def read_predictions(path: Path) -> Predictions:
         read_json(path)
     return Predictions(
         [line["id"] for line in lines],
-        np.array([line["outputs"] for line in lines], dtype=np.float32),
-        np.array([line["target"] for line in lines]),
+        _together([np.array(line["outputs"], dtype=np.float32) for line in lines]),
+        _targets([line["target"] for line in lines]),
     )
+
+
+def _decimal(outputs: np.ndarray) -> list[Any]:
+    """Shortest decimals that read back to the same float32; of words without those that are not there."""
+    if outputs.ndim == 1:
+        return [float(str(v)) for v in outputs]
+    return [_decimal(line) for line in outputs[outputs[:, 0] != FILL]]
+
+
+def _together(parts: list[np.ndarray]) -> np.ndarray:
+    if parts[0].ndim == 1 and parts[0].size:
+        return np.stack(parts)
+    width, last = max(map(len, parts)), max(part.shape[-1] for part in parts if part.size)
+    whole = np.full((len(parts), width, last), FILL, dtype=np.float32)
+    for row, part in zip(whole, parts, strict=True):
+        if part.size:
+            row[: len(part)] = part
+    return whole
+
+
+def _targets(values: list[Any]) -> np.ndarray:
+    return np.array(values, dtype=object if values and isinstance(values[0], str) else None)
 
 
 def text_hash(text: str) -> str:

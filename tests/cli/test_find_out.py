@@ -124,8 +124,8 @@ def test_check_ends_with_5_when_the_data_cannot_be_learned_from(reviews, capsys,
 
     real = check.check
 
-    def worse(splits, task, power):
-        found = real(splits, task, power=power)
+    def worse(splits, task, **lent):
+        found = real(splits, task, **lent)
         return {**found, "findings": [{"level": "error", "what": "rotten", "why": "", "try": "", "examples": []}]}
 
     monkeypatch.setattr(check, "check", worse)

@@ -11,7 +11,8 @@ from burnish.core import Row, Rows, Task
 from burnish.data.check import check, lines, smallest_difference
 from burnish.data.infer import infer
 from burnish.data.read import read
-from burnish.data.split import Splits, labels_of, rows_of, split, with_test
+from burnish.data.rows import rows_of
+from burnish.data.split import Splits, labels_of, split, with_test
 from burnish.tasks import make
 from tests.tiny import tiny_rows
 

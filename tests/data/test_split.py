@@ -12,7 +12,8 @@ from burnish.core import Row
 from burnish.data.infer import Columns
 from burnish.data.kind import CLASSIFY, MULTI_LABEL, REGRESS
 from burnish.data.read import read
-from burnish.data.split import Splits, content_hash, group_key, rows_of, split, with_test
+from burnish.data.rows import rows_of
+from burnish.data.split import Splits, content_hash, group_key, split, with_test
 from burnish.data.table import Table
 from burnish.errors import DataError, UsageError
 

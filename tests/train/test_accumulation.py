@@ -8,7 +8,7 @@ R-Drop on. Micro-batches of one row have no padding at all, so padding is part o
 import importlib.util
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,12 +23,17 @@ from burnish.core import Task
 from burnish.tasks import make
 from burnish.train import loop
 from burnish.train.loop import Data, Settings, train
+from burnish.train.objective import Plain
 from burnish.train.parts import Clip, Weighting
+from burnish.train.prepare import encode_work
+from burnish.train.smooth import smoothed_rows
 from burnish.tune.class_weights import ClassWeights
 from burnish.tune.focal import Focal
 from burnish.tune.huber import Huber
 from burnish.tune.label_smoothing import LabelSmoothing
 from burnish.tune.rdrop import RDrop
+from burnish.units import IGNORE
+from tests.tiny import tiny_work
 
 ROWS, PAD, WORDS, LABELS = 16, 1, 40, 3
 CUTS = (1, 2, 4, 16)  # micro-batches of 16, 8, 4 and 1 rows
@@ -195,6 +200,33 @@ def test_cutting_a_step_changes_nothing_for_other_tasks(task: Task, targets: np.
     assert_all_cuts_agree(lambda: tiny("Bert", task.width), task=task, learn=rows(targets), **parts)
 
 
+OWN_WEIGHTS = np.linspace(0.2, 3.0, ROWS, dtype=np.float32)
+OWN_SMOOTHING = np.array([0.0, 0.3] * (ROWS // 2), dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("task", "targets", "parts"),
+    [
+        (CLASSES, UNEVEN.targets, {}),
+        (CLASSES, UNEVEN.targets, {**TOGETHER, "tweaks": [RDrop()]}),
+        (
+            make("multi-label-classification", labels=("a", "b", "c")),
+            (np.arange(ROWS * 3).reshape(ROWS, 3) % 5 == 0).astype(np.float32),
+            {"objective": Focal()},
+        ),
+        (make("regression"), np.arange(ROWS, dtype=np.float32)[:, None] ** 2, {}),
+    ],
+    ids=["classes", "with all the rest", "multi-label", "regression"],
+)
+def test_cutting_a_step_changes_nothing_where_rows_have_weights_and_smoothing(
+    task: Task, targets: np.ndarray, parts: dict
+) -> None:
+    learn = replace(rows(targets), weights=OWN_WEIGHTS, smoothing=OWN_SMOOTHING)
+    loss = assert_all_cuts_agree(lambda: tiny("Bert", task.width), task=task, learn=learn, **parts)
+    plain = assert_all_cuts_agree(lambda: tiny("Bert", task.width), task=task, learn=rows(targets), **parts)
+    assert abs(loss - plain) > 3e-4
+
+
 # -- a case worked out by hand ---------------------------------------------------------------------
 
 
@@ -237,6 +269,60 @@ def test_the_denominator_is_the_sum_of_the_weights(cut: int) -> None:
     loss, norm, _ = step(model, cut, task, learn, weighting=Given((3.0, 1.0, 2.0)))
     assert loss == pytest.approx((3 * math.log(2) + math.log(4 / 3) + 2 * math.log(4)) / 6, abs=1e-6)
     assert norm == pytest.approx(math.sqrt(2 * (1.5**2 + 0.25**2 + 1.5**2)) / 6, rel=1e-5)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_rows_bring_weights_and_smoothing_of_their_own(cut: int) -> None:
+    """The rows of above, weighted 3, 1, 2 by themselves and doubled by class; the second believes its label by half.
+
+    Its loss: 1/2 (-ln 3/4) + 1/4 (-ln 3/4 - ln 1/4). The common factor of the weighting is in the denominator, too.
+    """
+    model = Table([[0.0, 0.0], [math.log(3), 0.0], [0.0, math.log(3)]])
+    own = {"weights": np.array([3, 1, 2], np.float32), "smoothing": np.array([0, 0.5, 0], np.float32)}
+    learn = Data([{"input_ids": [i]} for i in range(3)], np.array([0, 0, 0]), **own)
+    task = make("text-classification", labels=("a", "b"))
+    loss, _, _ = step(model, cut, task, learn, weighting=Given((2.0, 2.0, 2.0)))
+    second = 0.5 * math.log(4 / 3) + 0.25 * (math.log(4 / 3) + math.log(4))
+    assert loss == pytest.approx((3 * math.log(2) + second + 2 * math.log(4)) / 6, abs=1e-6)
+
+
+def test_smoothing_a_row_is_what_label_smoothing_is() -> None:
+    outputs = torch.tensor([[2.0, -1.0, 0.5], [0.0, 1.0, 3.0]])
+    share = torch.tensor([0.2, 0.0])
+    labels, yes_no = torch.tensor([0, 2]), torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
+    for kind, targets in (("cross_entropy", labels), ("binary_cross_entropy", yes_no)):
+        plain, soft = Plain(kind).rows(outputs, targets), LabelSmoothing(0.2).rows(outputs, targets)
+        found = smoothed_rows(Plain(kind), kind, outputs, targets, share)
+        assert torch.allclose(found, torch.stack([soft[0], plain[1]]))
+    number, far = torch.tensor([[1.0], [2.0]]), outputs[:, :1]
+    whole = Plain("mean_squared_error")
+    found = smoothed_rows(whole, "mean_squared_error", far, number, share)
+    assert torch.equal(found, whole.rows(far, number))
+
+
+def test_words_are_smoothed_where_they_have_a_label() -> None:
+    outputs_BSC, targets_BS = torch.randn(2, 3, 4), torch.tensor([[1, 2, IGNORE], [0, IGNORE, IGNORE]])
+    whole = Plain("word_cross_entropy")
+    found = smoothed_rows(whole, "word_cross_entropy", outputs_BSC, targets_BS, torch.tensor([0.3, 0.0]))
+    log_p_SC = outputs_BSC[0, :2].log_softmax(-1)
+    own = -log_p_SC[[0, 1], [1, 2]].mean()
+    assert torch.allclose(found[0], 0.7 * own - 0.3 * log_p_SC.mean())
+    assert found[1] == whole.rows(outputs_BSC, targets_BS)[1]
+
+
+def test_rows_bring_them_along_from_augmentation() -> None:
+    """Through the doors that steps use: the rows of a work, encoded."""
+    work = tiny_work(train=8, valid=4)
+    made = [replace(row, id=f"{row.id}+x", parent=row.id, weight=0.5, smoothing=0.1) for row in work.train[:3]]
+    learn, valid = encode_work(replace(work, train=[*work.train, *made]), 32)
+    assert learn.weights is not None
+    assert learn.weights.tolist() == [1.0] * 8 + [0.5] * 3
+    assert learn.smoothing is not None
+    assert learn.smoothing.tolist() == pytest.approx([0.0] * 8 + [0.1] * 3)
+    assert valid.weights is None
+    some = learn.some(np.array([0, 9]))
+    assert some.weights is not None
+    assert some.weights.tolist() == [1.0, 0.5]
 
 
 # -- beside another trainer ------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from tests.tiny import tiny_model, tiny_work
 
 LOOP = ("curve", "evals", "best_step", "steps", "clipped_share", "first_loss")
 TWEAKS = ("rdrop_divergence", "ema_steps", "swa_steps", "soup", "pretrained_drift", "reinitialized")
-COURSE = (*LOOP, *TWEAKS)
+PASSES = ("attack_rise", "mixup_lambda", "consistency")
+COURSE = (*LOOP, *TWEAKS, *PASSES)
 
 
 class Killed(BaseException):

@@ -36,14 +36,16 @@ FIXED = re.compile(
     r"https?://\S+|www\.\S+|[\w.+-]+@[\w-]+\.[\w.-]+"
     r"|\{[^{}\s]*\}|<[^<>\s]*>|\[[A-Z_]+\]|__\w+__|%[sd]"
     r"|[@#]\w+"
-    r"|[$€£¥+-]?\d+(?:[.,:/-]\d+)*(?:%|[a-zA-Z]{1,3}\b)?"
+    r"|[$€£¥+-]?\d+(?:[.,:：/-]\d+)*(?:%|[a-zA-Z]{1,3}\b)?"
 )
-# Without them a sentence says its opposite.
+# A text without any of these has nothing FIXED in it; to look for them takes a tenth of the time.
+HINT = re.compile(r"[\d@#{<\[%_]|://|www\.")
+# Without them a sentence says its opposite. For texts in lower case: ignoring case takes three times as long.
 NEGATIONS = re.compile(
-    r"\b(?:not|no|never|none|nobody|nothing|nowhere|neither|nor|without|cannot|hardly|barely|scarcely|lacks?|"
-    r"fail(?:s|ed)?)\b|\b\w+n['’]t\b|[不没无非未别勿莫甭]",
-    re.IGNORECASE,
+    r"\b(?:n(?:o(?:t|ne|body|thing|where|r)?|e(?:ver|ither))|without|cannot|hardly|barely|scarcely|lacks?|"
+    r"fail(?:s|ed)?)\b|[不没无非未别勿莫甭]"
 )
+CONTRACTED = re.compile(r"\b\w*n['’]t\b")
 
 
 def apply(text: str, edits: Sequence[Edit]) -> str:
@@ -100,12 +102,22 @@ def carried(row: Row, edits: Sequence[Edit]) -> tuple[str, object]:
 
 def protected(row: Row, words: Iterable[str] = ()) -> list[Range]:
     """What of the row's text must stay, sorted and apart: its spans, what is FIXED or negates, `words`."""
-    found = [(m.start(), m.end()) for pattern in (FIXED, NEGATIONS) for m in pattern.finditer(row.text)]
+    found = [m.span() for m in FIXED.finditer(row.text)] if HINT.search(row.text) else []
+    lower = _lower(row.text)
+    found += [m.span() for m in NEGATIONS.finditer(lower)]
+    if "n't" in lower or "n’t" in lower:
+        found += [m.span() for m in CONTRACTED.finditer(lower)]
     if words:
         found += [(m.start(), m.end()) for m in _any_of(tuple(words)).finditer(row.text)]
     if isinstance(row.target, tuple):
         found += [(span.start, span.end) for span in row.target if isinstance(span, Span)]
     return _joined(sorted(found))
+
+
+def _lower(text: str) -> str:
+    """In lower case, each character at its place: a few, such as İ, would become two."""
+    lowered = text.lower()
+    return lowered if len(lowered) == len(text) else "".join(c.lower() if len(c.lower()) == 1 else c for c in text)
 
 
 @lru_cache(maxsize=32)
@@ -127,6 +139,8 @@ def _joined(ranges: Sequence[Range]) -> list[Range]:
 
 def clear_of(ranges: Sequence[Range], start: int, end: int) -> bool:
     """Whether characters `start`..`end`, or the point between two of them, lie outside all `ranges`."""
+    if not ranges:
+        return True
     i = bisect.bisect_right(ranges, (start, end)) - 1
     near = ranges[max(i, 0) : i + 2]
     if start == end:

@@ -18,6 +18,8 @@ from multiprocessing import get_context
 from typing import Any, Protocol
 
 from burnish.augment._edits import Edit, carried
+from burnish.augment._filters import Sieve
+from burnish.augment._share import share_made, warnings_of
 from burnish.core import Rng, Row, Rows, Span, Work, desk
 from burnish.errors import DataError, UsageError, problem
 from burnish.words import say
@@ -29,6 +31,11 @@ EXTRA_PASSES = 4
 # Below this many tries a second process costs more than it brings.
 MANY = 20_000
 CHUNK = 1024
+# New rows that wait for the filters that read many at once.
+MANY_AT_ONCE = 64
+EXAMPLES = 5
+# What is held against the rows of a technique that does not say.
+USUAL = ("usual",)
 
 
 class Wishes(Protocol):
@@ -41,6 +48,8 @@ class Wishes(Protocol):
     @property
     def smoothing(self) -> float: ...  # of a new row's label
 
+    # And `filters: tuple[str, ...]`, what may not happen to a row, see _filters.py; ("usual",) where a step has none.
+
 
 class Editing(Protocol):
     """What proposes edits; it must be picklable, since rows may be shared out over processes."""
@@ -52,9 +61,9 @@ class Editing(Protocol):
 def grown(work: Work, wishes: Wishes, editing: Editing, name: str, rng: Rng, workers: int = 1) -> Work:
     """`work` with `ratio` times as many new training rows, made by `editing`, after the old ones.
 
-    Notes: {"rows", "asked", "new", "short": {reason: tries}, "share", "examples"}; "new" is below "asked" only when
-    the rows give no more, and "short" then says why. Raises UsageError for settings out of range, DataError when no
-    row can be changed at all.
+    Notes: {"rows", "asked", "new", "short": {reason: tries}, "filtered", "share", "warnings", "examples"}; "new" is
+    below "asked" only when the rows give no more, and "short" then says why. Raises UsageError for settings out of
+    range, DataError when no row can be changed at all.
     """
     check(wishes)
     key = f"{rng.getrandbits(64):016x}"
@@ -93,7 +102,8 @@ def tries(rows: Sequence[Row], ratio: float, key: str) -> Iterator[tuple[Row, in
 
 def own_rng(key: str, row: Row, copy: int) -> Rng:
     """The generator of one try."""
-    return random.Random(_hash(key, row.id, copy))
+    # A number, not bytes: those would be hashed once more.
+    return random.Random(int.from_bytes(_hash(key, row.id, copy)))
 
 
 def _hash(key: str, row_id: str, copy: int) -> bytes:
@@ -148,33 +158,74 @@ def _one(editing: Editing, key: str, row: Row, copy: int) -> Made:
 
 
 class Admission:
-    """Takes children until there are enough: none that is a row already, here or among those held out."""
+    """Takes children until there are enough: none that is a row already, here or among those held out, and none that a
+    filter has something against. Filters that are cheaper for many rows at once are asked about as many as are due.
+    """
 
     def __init__(self, work: Work, asked: int):
         self._work, self.asked = work, asked
         self.new: list[Row] = []
         self.short: Counter[str] = Counter()
         self._copies: Counter[str] = Counter()
+        self._ids = {row.id for row in work.train}
         self._known = {(row.text, row.pair) for row in work.train}
         self._held = {(row.text, row.pair) for row in work.valid}
+        self._pending: list[tuple[Row, Row]] = []  # parent, child: nothing cheap speaks against these
+        self._sieve: Sieve | None = None
+        self._examples: list[list[str]] = []  # texts before and after
 
     @property
     def full(self) -> bool:
+        if len(self.new) + len(self._pending) >= self.asked or len(self._pending) >= MANY_AT_ONCE:
+            self._settle()
         return len(self.new) >= self.asked
 
     def offer(self, row: Row, made: Made, name: str, wishes: Wishes) -> bool:
         """Take the child of `row`, unless there is a reason not to, which is counted."""
         reason = self._against(made)
-        if reason:
-            self.short[reason] += 1
-            return False
-        assert made is not None
-        self._known.add(made[:2])
-        self.new.append(child(row, made, name, self._copies[row.id], wishes))
-        self._copies[row.id] += 1
-        if self.asked and len(self.new) % 500 == 0:
-            desk().report(say("augmenting"), len(self.new) / self.asked, {})
-        return True
+        if not reason:
+            assert made is not None
+            sieve = self._filters(wishes)
+            new = child(row, made, name, self._copies[row.id], wishes)
+            reason = sieve.cheaply(row, new)
+            if not reason:
+                self._take(row, new, name, wishes)
+                return True
+        self.short[reason] += 1
+        return False
+
+    def _filters(self, wishes: Wishes) -> Sieve:
+        if self._sieve is None:
+            self._sieve = Sieve(tuple(getattr(wishes, "filters", USUAL)), self._work)
+        return self._sieve
+
+    def _take(self, row: Row, new: Row, name: str, wishes: Wishes) -> None:
+        copy = self._copies[row.id]
+        while new.id in self._ids:  # the same technique was here before
+            copy += 1
+            new = replace(new, id=_id(row, name, copy))
+        self._copies[row.id] = copy + 1
+        self._known.add((new.text, new.pair))
+        self._ids.add(new.id)
+        self._pending.append((row, new))
+        sieve = self._filters(wishes)
+        sieve.admitted(new)
+        if not sieve.dear:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Ask the filters that want many at once; what they refuse stays known, and is not offered twice."""
+        pending, self._pending = self._pending, []
+        reasons = self._sieve.dearly(pending) if self._sieve and pending else [""] * len(pending)
+        for (row, new), reason in zip(pending, reasons, strict=True):
+            if reason:
+                self.short[reason] += 1
+                continue
+            self.new.append(new)
+            if len(self._examples) < EXAMPLES:
+                self._examples.append([row.text, new.text])
+            if self.asked and len(self.new) % 500 == 0:
+                desk().report(say("augmenting"), len(self.new) / self.asked, {})
 
     def _against(self, made: Made) -> str:
         if made is None:
@@ -187,6 +238,7 @@ class Admission:
 
     def work(self, name: str) -> Work:
         """The work with the new rows. Raises DataError when there are none."""
+        self._settle()
         old = self._work
         if not self.new and self.asked:
             reasons = ", ".join(f"{reason}: {count}" for reason, count in self.short.most_common(3))
@@ -194,18 +246,21 @@ class Admission:
                 "{name} could change none of {n} rows ({reasons})", name=name, n=len(old.train), reasons=reasons
             )
             raise DataError(problem(given, say("texts with words it can change"), f"burnish show {name}"))
-        total = len(old.train) + len(self.new)
-        made = sum(1 for row in old.train if row.parent) + len(self.new)
-        before = {row.id: row for row in old.train}
+        train = (*old.train, *self.new)
+        warned = warnings_of(train)
+        for sentence in warned:
+            desk().report(sentence, 1.0, {})
         notes = {
             "rows": len(old.train),
             "asked": self.asked,
             "new": len(self.new),
             "short": dict(self.short) if len(self.new) < self.asked else {},
-            "share": round(made / max(total, 1), 4),
-            "examples": [[before[row.parent].text, row.text] for row in self.new[:5]],
+            "filtered": self._sieve.facts() if self._sieve else {},
+            "share": round(share_made(train), 4),
+            "warnings": warned,
+            "examples": self._examples,
         }
-        return replace(old, train=(*old.train, *self.new), notes={**old.notes, **notes})
+        return replace(old, train=train, notes={**old.notes, **notes})
 
 
 def child(row: Row, made: tuple[str, str | None, Any], name: str, copy: int, wishes: Wishes) -> Row:
@@ -213,7 +268,7 @@ def child(row: Row, made: tuple[str, str | None, Any], name: str, copy: int, wis
     text, pair, target = made
     return replace(
         row,
-        id=f"{row.id}+{name.partition('/')[2]}.{copy}",
+        id=_id(row, name, copy),
         text=text,
         pair=pair,
         target=target,
@@ -221,3 +276,7 @@ def child(row: Row, made: tuple[str, str | None, Any], name: str, copy: int, wis
         weight=row.weight * wishes.weight,
         smoothing=max(row.smoothing, wishes.smoothing),
     )
+
+
+def _id(row: Row, name: str, copy: int) -> str:
+    return f"{row.id}+{name.partition('/')[2]}.{copy}"

@@ -68,10 +68,18 @@ def _found(rows: Any, model: str | None, seed: int) -> dict[str, Any]:
     """The facts; in tokens of `model` where one is given, which is what takes the seconds."""
     from burnish.data.check import check as facts_of
     from burnish.measure.power import smallest_visible_drop
+    from burnish.units import units
 
     if model is None:
-        # Shares of rows have an exact answer; for correlations `check` has one of its own.
-        return facts_of(rows.splits, rows.task, power=None if rows.task.name == "regression" else smallest_visible_drop)
+        return facts_of(
+            rows.splits,
+            rows.task,
+            # Shares of rows have an exact answer; for correlations `check` has one of its own.
+            power=None if rows.task.name == "regression" else smallest_visible_drop,
+            words=units,
+            notes=rows.facts["file_notes"],
+            mended=rows.facts["mended"],
+        )
     from burnish import models
     from burnish.plan.ground import checked
 

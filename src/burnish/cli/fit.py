@@ -6,9 +6,12 @@
     burnish fit pairs.jsonl --model ./my-bert --text premise --pair hypothesis --target label
     burnish fit reviews.csv --model ./my-bert --recipe student-half --set epochs=5
     burnish fit reviews.csv --model ./my-bert --with compress/student:share=0.5 --with compress/int8
+    burnish fit reviews.csv --model ./my-bert --with augment/eda:ratio=0.5
 
 The same command again goes on where an interrupted run stopped. Without --recipe and --with, the recipes of
-`burnish ls` are tried, the cheapest first. Ends with exit code 3 when nothing meets the limits.
+`burnish ls` are tried, the cheapest first. Steps of augment/ make rows of the training part before tuning; the model is
+then tuned with and without them, as many steps each, and what is not shown to help is left out (--augment-anyway keeps
+it). Ends with exit code 3 when nothing meets the limits.
 """
 
 from collections.abc import Mapping
@@ -46,6 +49,7 @@ def fit(
     set_: flags.Set = None,
     doctor: flags.Doctor = None,
     new_head: flags.NewHead = False,
+    augment_anyway: flags.AugmentAnyway = False,
     dry_run: flags.DryRun = False,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
@@ -73,6 +77,7 @@ def fit(
         steps=steps,
         settings=settings,
         new_head=new_head,
+        augment_anyway=augment_anyway,
     )
     act = forecast if dry_run else answer
     return act(request, out_, as_json=json, quiet=quiet)
@@ -143,6 +148,10 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
         *(("", reason) for reason in plan["reasons"]),
         *((say("recipe"), f"{recipe['name']}: {' > '.join(recipe['steps'])}") for recipe in plan["recipes"]),
     ]
+    arms = plan.get("augment")
+    if arms:
+        text = "{steps}: compared with none over {n} seeds" if arms["seeds"] else "{steps}: no time to compare it"
+        rows.append((say("augmentation"), say(text, steps=", ".join(arms["steps"]), n=arms["seeds"])))
     found = plan.get("search")
     if found:
         told = say("{n} shapes, the best of them with {m} epochs", n=len(found["shapes"]), m=found["epochs"])

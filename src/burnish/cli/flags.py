@@ -14,6 +14,7 @@ from burnish.cli.units import parse_bytes, parse_milliseconds, parse_seconds
 __all__ = [
     "MODEL",
     "TUNING",
+    "AugmentAnyway",
     "Data",
     "Doctor",
     "DryRun",
@@ -114,6 +115,9 @@ Doctor = Annotated[
     typer.Option(
         "--doctor", metavar="act|advise|off", help="watch training: act on what goes wrong, only say it, or neither"
     ),
+]
+AugmentAnyway = Annotated[
+    bool, typer.Option("--augment-anyway", help="keep the rows of augment/ steps also where they are not shown to help")
 ]
 NewHead = Annotated[bool, typer.Option("--new-head", help="replace a head of the model that does not fit the task")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document on stdout")]

@@ -6,7 +6,9 @@
     burnish predict runs/reviews --json "good" "bad"
 
 Without TEXT, each line of standard input is one text. A model of pairs takes its texts two by two, or a
-line with a tab between the two. An answer is a label and its probability, or a value, with a tab between.
+line with a tab between the two; a model that finds answers takes a question and the text that it is asked of.
+An answer is a label and its probability, or a value, with a tab between; the entities of a text, each as
+start-end:type=words; or the words that answer a question, nothing where none do.
 """
 
 import sys
@@ -56,13 +58,17 @@ def predict(
 
 
 def line_of(answer: Mapping[str, Any]) -> str:
-    """An answer on one line: label and score, labels and their scores, or a value.
+    """An answer on one line: label and score, labels and their scores, a value, entities, or an answer's words.
 
     >>> line_of({"label": "pos", "score": 0.91234})
     'pos\\t0.9123'
     """
     if "value" in answer:
         return f"{answer['value']:.6g}"
+    if "entities" in answer:
+        return "\t".join(f"{e['start']}-{e['end']}:{e['label']}={printable(e['text'])}" for e in answer["entities"])
+    if "answer" in answer:
+        return f"{printable(answer['answer'])}\t{answer['score']:.4f}"
     if "labels" not in answer:
         return f"{printable(answer['label'])}\t{answer['score']:.4f}"
     scores = (f"{printable(label)}={score:.4f}" for label, score in answer["scores"].items())

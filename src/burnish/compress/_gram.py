@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from burnish.core import Row, Task, Work
 from burnish.models import longest
-from burnish.train.batches import collate, encode
+from burnish.train.batches import collate
 from burnish.train.evaluate import evaluating, pad_id_of
 from burnish.train.objective import loss_rows
+from burnish.train.prepare import data_of
 from burnish.train.scale import Scale
 
 __all__ = ["Batches", "calibration", "drawn", "fitting", "grams", "output_error", "task_loss", "with_one"]
@@ -33,10 +34,10 @@ def drawn(work: Work, rows: int, rng: random.Random) -> list[Row]:
 
 
 def calibration(work: Work, rows: Sequence[Row]) -> Batches:
-    """Inputs of the model by batch, rows of like length together, with "targets" as the task encodes them."""
-    encoded = encode(work.tokenizer, rows, longest(work.model, work.tokenizer))
-    targets = torch.from_numpy(work.task.encode(rows))
-    order = sorted(range(len(rows)), key=lambda i: len(encoded[i]["input_ids"]))
+    """Inputs of the model by batch, rows of like length together, with "targets" as the loop has them."""
+    data = data_of(work, rows, longest(work.model, work.tokenizer))
+    encoded, targets = data.encoded, torch.from_numpy(data.targets)
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]["input_ids"]))
     parts = [order[i : i + SIZE] for i in range(0, len(order), SIZE)]
     pad_id = pad_id_of(work.tokenizer)
     return [{**collate([encoded[i] for i in part], pad_id), "targets": targets[part]} for part in parts]

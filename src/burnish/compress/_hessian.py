@@ -23,8 +23,9 @@ from burnish import models
 from burnish.compress._weights import Solved, layers_of
 from burnish.core import Work, desk
 from burnish.errors import UsageError, problem
-from burnish.train.batches import collate, encode, exact_batches
+from burnish.train.batches import collate, exact_batches
 from burnish.train.evaluate import evaluating, pad_id_of
+from burnish.train.prepare import data_of
 from burnish.words import say
 
 __all__ = ["Batch", "Inputs", "calibration", "sweep"]
@@ -51,7 +52,7 @@ def calibration(work: Work, rows: int, rng: random.Random) -> list[dict[str, Ten
     drawn = rng.sample(list(work.train), min(rows, len(work.train)))
     if not drawn:
         raise UsageError(problem(say("there are no training rows"), say("some rows"), say("compress/round_weights")))
-    encoded = encode(work.tokenizer, drawn, models.longest(work.model, work.tokenizer))
+    encoded = data_of(work, drawn, models.longest(work.model, work.tokenizer)).encoded
     order = exact_batches(np.array([len(row["input_ids"]) for row in encoded]), SIZE)
     return [collate([encoded[i] for i in batch], pad_id_of(work.tokenizer)) for batch in order]
 

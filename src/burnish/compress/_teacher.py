@@ -16,16 +16,18 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from burnish import models
-from burnish.core import Rows, Task, desk
+from burnish.core import FILL, Rows, Task, Work, desk
 from burnish.errors import UsageError, problem
 from burnish.runs import write_bytes
-from burnish.train.batches import Encoded, collate, encode, exact_batches
+from burnish.train.batches import Encoded, collate, exact_batches
 from burnish.train.evaluate import evaluating, pad_id_of
+from burnish.train.prepare import data_of
 from burnish.words import say
 
 __all__ = ["Teacher", "listening", "outputs_of_saved", "padded"]
@@ -105,7 +107,15 @@ class Teacher:
                 for place, i in enumerate(batch.tolist()):
                     said = {"outputs": outputs_BC[place : place + 1]} | {n: heard[n][place] for n in self.wanted}
                     found[i] = {name: value.float().cpu() for name, value in said.items()}
-        return {name: torch.cat([found[i][name] for i in range(len(rows_M))]) for name in ("outputs", *self.wanted)}
+        said = {name: torch.cat([found[i][name] for i in range(len(rows_M))]) for name in self.wanted}
+        return {"outputs": self._joined([found[i]["outputs"] for i in range(len(rows_M))]), **said}
+
+    def _joined(self, outputs: Sequence[Tensor]) -> Tensor:
+        """Outputs [1, C] of rows as [M, C]; [1, S, C] of their tokens as [M, S, C], FILL after the last of each."""
+        if outputs[0].ndim == 2:
+            return torch.cat(list(outputs))
+        width = int(self.lengths_N.max())
+        return torch.cat([F.pad(own, (0, 0, 0, width - own.shape[1]), value=FILL) for own in outputs])
 
 
 def padded(said_TH: Tensor, lengths_B: Sequence[int] | np.ndarray, width: int) -> Tensor:
@@ -170,8 +180,9 @@ def outputs_of_saved(
         raise UsageError(problem(given, expected, say("the works folder of a run has the model of each step")))
     model, tokenizer = models.load_saved(found)
     order = _order_of_labels(model.config, task, place)
-    encoded = encode(tokenizer, rows, min(max_length, models.longest(model, tokenizer)))
-    return Teacher(model, encoded, pad_id_of(tokenizer), (), folder, bf16=bf16).outputs()[:, order]
+    own = Work(model, tokenizer, task, rows, ())
+    encoded = data_of(own, rows, min(max_length, models.longest(model, tokenizer))).encoded
+    return Teacher(model, encoded, pad_id_of(tokenizer), (), folder, bf16=bf16).outputs()[..., order]
 
 
 def _order_of_labels(config: Any, task: Task, place: str) -> list[int]:

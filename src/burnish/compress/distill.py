@@ -22,7 +22,6 @@ Shapes: N = rows, C = outputs.
 """
 
 import contextlib
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -39,13 +38,13 @@ from burnish.compress._lesson import Distill as Outputs
 from burnish.compress._recover import wanted
 from burnish.compress._teacher import Teacher, outputs_of_saved
 from burnish.compress.student import shallower
-from burnish.core import Desk, Rng, Row, Task, Work, desk, lend
-from burnish.errors import DataError, UsageError, problem
-from burnish.train.batches import encode
+from burnish.core import Desk, Rng, Row, Work, desk, lend
+from burnish.data.unlabelled import read_texts
+from burnish.errors import UsageError, problem
 from burnish.train.evaluate import pad_id_of
 from burnish.train.loop import Settings, Trained, train
 from burnish.train.parts import Batching, Clip, Objective, Optimizer, Rates, Schedule, Weighting
-from burnish.train.prepare import bounded, encode_work, settings_for
+from burnish.train.prepare import bounded, data_of, encode_work, settings_for
 from burnish.train.scale import fit_scale
 from burnish.train.tweak import Tweak
 from burnish.words import say
@@ -142,10 +141,10 @@ class Distill:
     ) -> tuple[Teacher, Plan | None]:
         """The model that comes in, ready to be asked about all rows, and what of its layers is taught."""
         length = min(max_length, models.longest(work.model, work.tokenizer))
-        encoded = encode(work.tokenizer, whole.train, length)
+        encoded = data_of(work, whole.train, length).encoded
         plan, weights = None, (self.hidden, self.attention, self.relations)
         if any(weights):
-            if work.tokenizer is not whole.tokenizer and encoded != encode(whole.tokenizer, whole.train, max_length):
+            if work.tokenizer is not whole.tokenizer and encoded != data_of(whole, whole.train, max_length).encoded:
                 given = say("'{student}' cuts text into other tokens than its teacher", student=self.student)
                 hint = "--with compress/distill:hidden=0,relations=0,student=..."
                 raise UsageError(problem(given, say("the same tokens, where layers are to be taught"), hint))
@@ -178,7 +177,8 @@ class _Course:
         learn, valid = encode_work(self.work, self.max_length)
         scale = fit_scale(self.work.task, learn.targets)
         objective = self.work.task.objective if self.how.compare == "kl" else "mean_squared_error"
-        labelled_N = (torch.arange(len(said_NC)) < self.labelled).float()
+        known = {row.id for row in self.work.train[: self.labelled]}
+        labelled_N = torch.tensor([float(name in known) for name in learn.ids])
         standard_NC = (said_NC - scale.mean) / scale.std
         outputs = Outputs(standard_NC, objective, self.how.alpha, self.how.temperature, labelled_N)
         pad_id = pad_id_of(self.work.tokenizer)
@@ -217,32 +217,9 @@ def _folder() -> Iterator[Path]:
 
 def _answered(work: Work, labelled: int, said_NC: Tensor) -> list[Row]:
     """Rows without a label get the teacher's answer in its place; the labels' loss never looks at it."""
-    answers = work.task.answers(said_NC[labelled:].numpy()) if len(said_NC) > labelled else []
     rows = list(work.train)
+    if work.task.reads != "rows":  # of words nothing is an answer too
+        return [*rows[:labelled], *(replace(row, target=()) for row in rows[labelled:])]
+    answers = work.task.answers(said_NC[labelled:].numpy()) if len(said_NC) > labelled else []
     more = [replace(row, target=answer) for row, answer in zip(rows[labelled:], answers, strict=True)]
     return [*rows[:labelled], *more]
-
-
-def read_texts(place: str, task: Task) -> list[Row]:
-    """The rows of a text file: lines, or where they begin with a brace JSON with "text" and, for pairs, "pair"."""
-    path = Path(place).expanduser()
-    if not path.is_file():
-        given = say("there is no file '{place}'", place=place)
-        raise UsageError(problem(given, say("lines of text, or JSONL with a key text"), "text=more.txt"))
-    lines = [(i, line.strip()) for i, line in enumerate(path.read_text("utf-8").split("\n"), start=1) if line.strip()]
-    rows = [_row(f"{path.name}:{i}", line, task.pair) for i, line in lines]
-    if not rows:
-        raise DataError(problem(say("{path} is empty", path=path), say("one text a line"), say("leave text out")))
-    return rows
-
-
-def _row(name: str, line: str, pair: bool) -> Row:
-    try:
-        found = json.loads(line) if line.startswith("{") else {"text": line}
-        second = found["pair"] if pair else None
-        if isinstance(found["text"], str) and (second is None or isinstance(second, str)):
-            return Row(name, found["text"], second)
-    except (ValueError, KeyError):
-        pass
-    expected = say('{"text": ..., "pair": ...}') if pair else say('a line of text, or {"text": ...}')
-    raise DataError(problem(say("{name} cannot be read", name=name), expected, say("correct this line")))

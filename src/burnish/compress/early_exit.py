@@ -33,14 +33,15 @@ from burnish import models
 from burnish.compress._exits import Exits, attach, detach, segments
 from burnish.compress._lesson import distance
 from burnish.compress._wishes import Usual
-from burnish.core import Rng, Task, Work, desk
+from burnish.core import Rng, Task, Work, desk, name_of
+from burnish.data.family import parted
 from burnish.errors import UsageError, problem
 from burnish.measure.exits import Proof, Rule, calibrate, rows_needed, rules
 from burnish.models import add_structure, family
 from burnish.train.batches import collate, exact_batches
 from burnish.train.evaluate import evaluating, model_outputs, pad_id_of
 from burnish.train.loop import Data, train
-from burnish.train.prepare import bounded, encode_work, settings_for
+from burnish.train.prepare import bounded, encode_work, one_answer_a_row, settings_for
 from burnish.train.scale import fit_scale
 from burnish.train.tweak import Batch, Loss, Tweak, inputs_of
 from burnish.words import say
@@ -77,6 +78,7 @@ class EarlyExit:
                 raise UsageError(problem(given, expected, f"compress/early_exit:{name}=..."))
 
     def __call__(self, work: Work, rng: Rng) -> Work:
+        one_answer_a_row(work.task, name_of(self))
         layers = _checked(work.model, self.layers, self.style)
         tweak = Branches(self.style, work.task.objective)
         wishes = Usual(self.lr, self.epochs, self.batch_size, (tweak,), self.max_length, self.precision)
@@ -175,11 +177,16 @@ def joint(losses: Sequence[Tensor]) -> Tensor:
 
 
 def _held_back(work: Work, seed: int) -> Work:
-    """The training rows in two parts: those to learn from, and as `valid` those that choose the epoch."""
-    order = np.random.default_rng(seed).permutation(len(work.train)).tolist()
-    held = max(1, len(order) // HELD)
-    rows = list(work.train)
-    return replace(work, train=[rows[i] for i in order[held:]], valid=[rows[i] for i in order[:held]])
+    """The training rows in two parts: those to learn from, and as `valid` those that choose the epoch.
+
+    Rows made from others stay with their original, and choose nothing.
+    """
+    rows, made = parted(work.train)
+    order = np.random.default_rng(seed).permutation(len(rows)).tolist()
+    held = [rows[i] for i in order[: max(1, len(order) // HELD)]]
+    away = {row.id for row in held}
+    children = [row for row in made if row.parent not in away]
+    return replace(work, train=[*(rows[i] for i in order[len(held) :]), *children], valid=held)
 
 
 def _scale(task: Task, learn: Data) -> tuple[float, float]:

@@ -1,8 +1,9 @@
 """Bytes to rows that can be trusted, and what is wrong with them.
 
-    read      any file, folder or hub set -> Table       (formats: each kind of file, one function)
-    infer     Table -> Columns: which column is what, the task, and why
-    split     Table + Columns -> train, valid, test rows that share no text
+    read      any file, folder or hub set -> Table       (formats, conll, folders: each kind of source)
+    infer     Table -> Columns: which column is what, the task, and why   (infer_spans: labels on words, answers)
+    rows      Table + Columns -> rows, every value checked       (tags, spans, answers: what stands in a text)
+    split     rows -> train, valid, test that share no text
     text      normalised forms, scripts, languages, near-duplicates
     check     rows -> what a person should know before spending an hour on them
 

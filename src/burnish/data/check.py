@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from burnish.core import Row, Rows, Task
-from burnish.data import facts
+from burnish.data import facts, span_facts
 from burnish.data.facts import smallest_difference
 from burnish.data.findings import findings
-from burnish.data.kind import REGRESS
+from burnish.data.kind import ANSWERS, REGRESS, SEQUENCE
 from burnish.data.overlap import SIDES, conflicts, exact_overlap, near_overlap
 from burnish.data.split import Splits
 from burnish.words import say
@@ -33,18 +33,22 @@ def check(
     lengths: Lengths | None = None,
     max_length: int | None = None,
     power: Callable[[int], float] | None = None,
+    words: span_facts.Words | None = None,
     notes: Sequence[str] = (),
+    mended: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """All facts about the rows, and the findings drawn from them, as JSON.
 
     `lengths` counts tokens a row, special ones included and nothing cut, int [N]; `max_length` is what the
     model takes. `power` says how many points of drop so many rows can show (default: `smallest_difference`,
-    and its like for correlations). `notes` are sentences from reading and splitting, repeated as findings.
-    Keys: schema_version, task, rows, labels, balance, targets, lengths, odd, duplicates, conflicts, scripts,
-    languages, min_visible_drop, findings. Takes about two seconds for 10,000 sentences.
+    and its like for correlations). `words` cuts a text as the task does; without it, nothing is said of labels that
+    cut words. `notes` are sentences from reading and splitting, `mended` what `rows_and_mended` gave; both are
+    repeated as findings.
+    Keys: schema_version, task, rows, labels, balance, targets, entities, answers, mended, lengths, odd, duplicates,
+    conflicts, scripts, languages, min_visible_drop, findings. Takes about two seconds for 10,000 sentences.
     """
     rows: list[Row] = [row for side in SIDES for row in getattr(splits, side)]
-    labels = [] if task.name == REGRESS else facts.label_counts(splits)
+    labels = _labels(splits, task)
     found: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "task": task.name,
@@ -52,6 +56,9 @@ def check(
         "labels": labels,
         "balance": _balance(labels),
         "targets": facts.spread_of_targets(splits) if task.name == REGRESS else None,
+        "entities": span_facts.entity_facts(splits, words) if task.name == SEQUENCE else None,
+        "answers": span_facts.answer_facts(splits, words) if task.name == ANSWERS else None,
+        "mended": dict(mended or {}),
         "lengths": {
             "characters": facts.quantiles(facts.characters(rows)),
             "tokens": None if lengths is None else _tokens(lengths(rows), max_length),
@@ -63,6 +70,12 @@ def check(
         "min_visible_drop": _visible(splits, task, power),
     }
     return {**found, "findings": findings(found, (*notes, *splits.notes))}
+
+
+def _labels(splits: Splits, task: Task) -> list[dict[str, Any]]:
+    if task.name in (REGRESS, ANSWERS):
+        return []
+    return span_facts.entity_counts(splits) if task.name == SEQUENCE else facts.label_counts(splits)
 
 
 def _balance(labels: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -91,6 +104,8 @@ def _visible(splits: Splits, task: Task, power: Callable[[int], float] | None) -
     if task.name == REGRESS:
         assumes = say("at 80 % power, of two models that correlate about .7 with the targets and err alike")
         assumes = assumes if power is None else say("at 80 % power")
+    elif task.name in (SEQUENCE, ANSWERS):
+        assumes = say("of the rows that are answered wholly right, {assumes}", assumes=assumes)
     sides = {side: len(getattr(splits, side)) for side in ("valid", "test")}
     return {
         side: {"rows": rows, "points": round(_points(rows, task, power), 2), "assumes": assumes}
@@ -124,6 +139,7 @@ def _summary(found: Mapping[str, Any]) -> list[str]:
         parts = ", ".join(f"{count['label']} {100 * count['share']:.1f} %" for count in found["labels"][:12])
         more = say(" and {count} more", count=len(found["labels"]) - 12) if len(found["labels"]) > 12 else ""
         shown.append(say("labels: {parts}{more}", parts=parts, more=more))
+    shown += _span_lines(found)
     if found["targets"]:
         target = found["targets"]["train"]
         shown.append(say("targets: {min:g} to {max:g}, mean {mean:.2f}, spread {std:.2f}", **target))
@@ -144,6 +160,20 @@ def _summary(found: Mapping[str, Any]) -> list[str]:
         )
         shown.append(f"{text} ({visible['assumes']})")
     return shown
+
+
+def _span_lines(found: Mapping[str, Any]) -> list[str]:
+    rows = sum(found["rows"].values())
+    if found["entities"]:
+        total, without = (sum(found["entities"][key].values()) for key in ("entities", "rows_without"))
+        return [
+            say("{total:,} entities; {without:,} of {rows:,} rows have none", total=total, without=without, rows=rows)
+        ]
+    if found["answers"]:
+        none = sum(found["answers"]["unanswerable"].values())
+        counts = {"rows": rows, "contexts": found["answers"]["contexts"], "none": none}
+        return [say("{rows:,} questions about {contexts:,} texts; {none:,} have no answer", **counts)]
+    return []
 
 
 def _length_line(unit: str, lengths: Mapping[str, Any]) -> str:
@@ -168,6 +198,13 @@ def _finding_lines(finding: Mapping[str, Any], examples: int) -> list[str]:
     shown += [f"      {say('try:')} {finding['try']}"] if finding["try"] else []
     for found in finding["examples"][:examples]:
         for row in found if isinstance(found, list) else [found]:
-            pair = "" if row["pair"] is None else f" | {row['pair']}"
-            shown.append(f"        {row['split']} {row['id']} [{row['target']}] {row['text']}{pair}")
+            shown.append(f"        {_example_line(row)}")
     return shown
+
+
+def _example_line(found: Mapping[str, Any] | str) -> str:
+    """A row, or a sentence as it is."""
+    if isinstance(found, str):
+        return found
+    pair = "" if found["pair"] is None else f" | {found['pair']}"
+    return f"{found['split']} {found['id']} [{found['target']}] {found['text']}{pair}"

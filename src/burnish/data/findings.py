@@ -1,12 +1,15 @@
 """Facts about rows -> findings: what a person should know, why it matters, what to try. Looks at no row.
 
-A finding is {"level": "info" | "warn" | "error", "what", "why", "try", "examples"}. An error would make the
-run's numbers wrong; a warning may cost quality or trust; information is only worth knowing.
+A finding is {"level": "info" | "warn" | "error", "what", "why", "try", "examples"}; an example is a row, rows that
+belong together, or a sentence. An error would make the run's numbers wrong; a warning may cost quality or trust;
+information is only worth knowing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from burnish.data.findings_spans import about_spans
+from burnish.data.kind import ANSWERS, MULTI_LABEL, SEQUENCE
 from burnish.words import say
 
 __all__ = ["Finding", "findings"]
@@ -27,8 +30,8 @@ COARSE_TEST = 5.0  # points; a budget of one point means nothing on such a test
 
 def findings(facts: Facts, notes: Sequence[str] = ()) -> list[Finding]:
     """All findings, errors first, then warnings; within a level in the order of the checks below."""
-    checks = (_notes(notes), _labels(facts), _balance(facts), _amount(facts), _lengths(facts), _odd(facts),
-              _repeated(facts), _leaks(facts), _conflicts(facts), _languages(facts))  # fmt: skip
+    checks = (_notes(notes), about_spans(facts), _labels(facts), _balance(facts), _amount(facts), _lengths(facts),
+              _odd(facts), _repeated(facts), _leaks(facts), _conflicts(facts), _languages(facts))  # fmt: skip
     found = [finding for check in checks for finding in check]
     return sorted(found, key=lambda finding: ("error", "warn", "info").index(finding["level"]))
 
@@ -44,11 +47,12 @@ def _notes(notes: Sequence[str]) -> Iterator[Finding]:
 
 def _labels(facts: Facts) -> Iterator[Finding]:
     counts = facts["labels"]
+    one, many = (say("entity"), say("entities")) if facts["task"] == SEQUENCE else (say("row"), say("rows"))
     lost = [c["label"] for c in counts if not c["train"]]
     if lost:
         yield _finding(
             "error",
-            say("labels without a training row: {labels}", labels=_some(lost)),
+            say("labels without a training {one}: {labels}", one=one, labels=_some(lost)),
             say("a model cannot give a label that it never saw"),
             say("add rows with them, or take them out of the test"),
         )
@@ -56,8 +60,13 @@ def _labels(facts: Facts) -> Iterator[Finding]:
     if few:
         yield _finding(
             "warn",
-            say("labels with fewer than {count} training rows: {labels}", count=FEW_A_LABEL, labels=_some(few)),
-            say("so few rows are remembered rather than learned"),
+            say(
+                "labels with fewer than {count} training {many}: {labels}",
+                count=FEW_A_LABEL,
+                many=many,
+                labels=_some(few),
+            ),
+            say("so few are remembered rather than learned"),
             say("label more of them, or join them with a like label"),
         )
     for side in ("valid", "test"):
@@ -65,7 +74,7 @@ def _labels(facts: Facts) -> Iterator[Finding]:
         if unseen:
             yield _finding(
                 "warn",
-                say("labels without a {side} row: {labels}", side=side, labels=_some(unseen)),
+                say("labels without a {side} {one}: {labels}", side=side, one=one, labels=_some(unseen)),
                 say("nothing can be said of how well they are found"),
                 say("label more of them"),
             )
@@ -89,7 +98,7 @@ def _alike(counts: Sequence[Facts]) -> Iterator[Finding]:
 
 def _balance(facts: Facts) -> Iterator[Finding]:
     balance = facts["balance"]
-    if balance is None or facts["task"] == "multi-label-classification":
+    if balance is None or facts["task"] in (MULTI_LABEL, SEQUENCE, ANSWERS):
         return
     share, ratio = balance["largest_share"], balance["ratio"] or 0
     if share >= ONE_SIDED:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from burnish.data.answers import flattened, is_nested
 from burnish.data.table import Parsed, union_of_keys
 from burnish.errors import DataError, Missing, problem
 from burnish.words import say
@@ -170,11 +171,21 @@ def parse_json(text: str, source: str) -> Parsed:
     if not isinstance(found, list):
         given = say("{source} holds one {kind}", source=source, kind=type(found).__name__)
         raise DataError(problem(given, say("a JSON list of objects"), say('[{"text": "...", "label": "..."}, ...]')))
+    found = [_as_object(row) for row in found]
     odd = [str(i) for i, row in enumerate(found) if not isinstance(row, dict)]
     if odd:
         given = say("{source}: items {odd} of the list are not objects", source=source, odd=", ".join(odd[:SHOWN]))
         raise DataError(problem(given, say("every item an object with the same keys"), _look(source)))
+    if any(is_nested(row) for row in found):
+        found = flattened(found, source)
     return Parsed(union_of_keys(found), found)
+
+
+def _as_object(row: Any) -> Any:
+    """["a text", {"entities": [...]}], as spaCy's training examples were written, as an object."""
+    if isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and isinstance(row[1], dict):
+        return {"text": row[0], **row[1]}
+    return row
 
 
 def _inside(found: dict[str, Any], source: str) -> Any:
@@ -208,7 +219,7 @@ def parse_jsonl(text: str, source: str) -> Parsed:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = _as_object(json.loads(line))
         except (ValueError, RecursionError) as error:
             raise _broken_json(error, source, line=number) from error
         if not isinstance(row, dict):

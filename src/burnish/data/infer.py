@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from burnish.data.family import plain
+from burnish.data.infer_spans import holds_spans, marked
 from burnish.data.kind import (
     CLASSIFY,
     MULTI_LABEL,
     REGRESS,
+    SEQUENCE,
     checked_kind,
     joined_by,
     kind_of,
@@ -20,56 +23,15 @@ from burnish.data.kind import (
     number_of,
     parts_of,
 )
-from burnish.data.table import Table, is_missing
+from burnish.data.names import NEVER_TARGETS, PAIR_NAMES, TARGET_NAMES, TEXT_NAMES, by_name
+from burnish.data.table import Columns, Table, is_missing
 from burnish.errors import DataError, UsageError, nearest, problem
 from burnish.words import say
 
 __all__ = ["Columns", "infer"]
 
-# In the order in which they are believed. Compared without case.
-TARGET_NAMES = (
-    "label", "labels", "target", "class", "category", "sentiment", "polarity", "intent", "topic", "emotion",
-    "gold", "gold_label", "answer_label", "y", "rating", "stars", "score", "valence", "similarity",
-    "is_duplicate", "quality",
-)  # fmt: skip
-TEXT_NAMES = (
-    "text", "sentence", "review", "content", "document", "comment", "tweet", "message", "body", "utterance",
-    "question", "article", "description", "headline", "title", "input",
-)  # fmt: skip
-PAIR_NAMES = (
-    ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("sentence_a", "sentence_b"),
-    ("premise", "hypothesis"), ("question1", "question2"), ("question", "passage"), ("question", "sentence"),
-    ("question", "context"), ("query", "passage"), ("query", "document"), ("text_a", "text_b"),
-    ("text1", "text2"), ("text_1", "text_2"),
-)  # fmt: skip
-NEVER_TARGETS = (
-    "id",
-    "idx",
-    "index",
-    "guid",
-    "uuid",
-    "url",
-    "link",
-    "date",
-    "time",
-    "timestamp",
-    "created_at",
-)
-
 LOOKED_AT = 1000  # rows from which a column's nature is judged
 FEWEST_ROWS = 10  # below this there is nothing to split, let alone to measure
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What `infer` decided. `reasons` are sentences for the user, one for each decision."""
-
-    text: str
-    pair: str | None
-    target: str
-    kind: str  # the name of a task: see `burnish.tasks`
-    reasons: tuple[str, ...] = ()
-    separator: str | None = None  # what joins the labels of one multi-label value
 
 
 @dataclass(frozen=True)
@@ -98,11 +60,15 @@ def infer(
     Raises UsageError for a column or task that is not there (the nearest name is offered) and where the user
     has to say which column is meant; DataError for too few rows, one class, or values unfit for the task.
     """
+    table = plain(table)
     _check_given(table, {"--text": text, "--pair": pair, "--target": target})
     if len(table.rows) < FEWEST_ROWS:
         given = say("{source} has {count} rows", source=table.source, count=len(table.rows))
         expected = say("at least {count}, better some hundreds", count=FEWEST_ROWS)
         raise DataError(problem(given, expected, say("label more rows")))
+    with_spans = marked(table, text=text, pair=pair, target=target, task=task)
+    if with_spans:
+        return with_spans
     natures = {column: _nature(table.values(column)[:LOOKED_AT]) for column in table.columns}
     text, pair, text_reasons = _find_texts(table, natures, text, pair, target)
     target, target_reason = _find_target(table, natures, target, (text, pair))
@@ -153,7 +119,7 @@ def _find_texts(
     reasons = [say("pair: '{pair}', as given", pair=pair)] if pair else []
     if text is not None:
         return text, pair, [say("text: '{text}', as given", text=text), *reasons]
-    named = _by_name(free, TEXT_NAMES)
+    named = by_name(free, TEXT_NAMES)
     if named:
         return named, pair, [say("text: '{text}', by its name", text=named), *reasons]
     likely = max(free, key=lambda column: natures[column].words, default=None)
@@ -171,14 +137,14 @@ def _find_pair(free: Sequence[str], natures: dict[str, _Nature]) -> tuple[str, s
             say("texts: the pair '{a}' and '{b}', by their names; --text to use one", a=known[0], b=known[1])
         ]
     likely = [column for column in free if natures[column].is_text]
-    if _by_name(free, TEXT_NAMES) or len(likely) != 2 or min(natures[column].words for column in likely) < 4:
+    if by_name(free, TEXT_NAMES) or len(likely) != 2 or min(natures[column].words for column in likely) < 4:
         return None
     a, b = likely
     return a, b, [say("texts: the pair '{a}' and '{b}', since both hold sentences; --text to use one", a=a, b=b)]
 
 
 def _only_one_left(table: Table, free: list[str]) -> str:
-    target = _by_name(free, TARGET_NAMES)
+    target = by_name(free, TARGET_NAMES)
     left = [column for column in free if column != target]
     if len(left) == 1 and (target or len(free) < len(table.columns)):
         return left[0]
@@ -196,11 +162,6 @@ def _known_pair(columns: Sequence[str]) -> tuple[str, str] | None:
     return next(((lowered[a], lowered[b]) for a, b in PAIR_NAMES if a in lowered and b in lowered), None)
 
 
-def _by_name(columns: Sequence[str], names: Sequence[str]) -> str | None:
-    lowered = {column.lower(): column for column in columns}
-    return next((lowered[name] for name in names if name in lowered), None)
-
-
 def _find_target(
     table: Table, natures: dict[str, _Nature], target: str | None, texts: tuple[str, str | None]
 ) -> tuple[str, str]:
@@ -208,7 +169,7 @@ def _find_target(
     if target is not None:
         return target, say("target: '{target}', as given", target=target)
     free = [column for column in table.columns if column not in texts]
-    named = _by_name(free, TARGET_NAMES)
+    named = by_name(free, TARGET_NAMES)
     if named:
         return named, say("target: '{target}', by its name", target=named)
     likely = [column for column in free if _may_be_target(table, column, natures[column])]
@@ -273,6 +234,9 @@ def _check_values(table: Table, target: str, kind: str, separator: str | None) -
             raise DataError(problem(given, say("a number in every row, with a decimal point"), f"--task {CLASSIFY}"))
         different = {str(number_of(value)) for _, value in values}
     elif kind == MULTI_LABEL:
+        if holds_spans([value for _, value in values]):
+            given = say("'{target}' holds spans", target=target)
+            raise DataError(problem(given, say("lists of labels"), f"--task {SEQUENCE}"))
         different = {part for _, value in values for part in parts_of(value, separator)}
     else:
         different = _labels(table, target, [value for _, value in values])

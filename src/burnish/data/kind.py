@@ -1,5 +1,7 @@
 """What kind of task the values of a target column ask for, and how one value becomes a target.
 
+tags of tokens, spans                sequence-labelling    (see `infer_spans`)
+answers in a context                 question-answering    (see `infer_spans`)
 lists, or labels joined by | or ;    multi-label-classification
 many different numbers               regression
 anything else with few values        text-classification
@@ -11,15 +13,19 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+from burnish.core import Row, Span
 from burnish.data.table import is_missing
 from burnish.errors import UsageError, nearest, problem
 from burnish.words import say
 
 __all__ = [
+    "ANSWERS",
     "CLASSIFY",
     "KINDS",
     "MULTI_LABEL",
     "REGRESS",
+    "SEQUENCE",
+    "are_answers",
     "checked_kind",
     "kind_of",
     "label_of",
@@ -30,7 +36,8 @@ __all__ = [
 # The names under which `burnish.tasks` knows them. Data and tasks share a floor and do not import each other;
 # a test keeps the two lists equal.
 CLASSIFY, MULTI_LABEL, REGRESS = "text-classification", "multi-label-classification", "regression"
-KINDS = (CLASSIFY, MULTI_LABEL, REGRESS)
+SEQUENCE, ANSWERS = "sequence-labelling", "question-answering"
+KINDS = (CLASSIFY, MULTI_LABEL, REGRESS, SEQUENCE, ANSWERS)
 
 FEW_NUMBERS = 20  # up to so many different whole numbers are read as labels: stars, grades, class numbers
 FEW_FRACTIONS = 10  # and so many different fractions
@@ -145,18 +152,31 @@ def number_of(value: Any) -> float | None:
 
 
 def labels_of(targets: Sequence[Any]) -> tuple[str, ...]:
-    """The labels in the order of a model's outputs, from parsed targets (text, or tuples of text).
+    """The labels in the order of a model's outputs, from parsed targets (text, or tuples of text or of spans).
 
-    Numbers are ordered as numbers, text by the alphabet; but of two labels where one denies the other
-    ('not_spam', 'spam'), the denial comes first, since the second of two labels counts as positive.
+    Answers have none. Numbers are ordered as numbers, text by the alphabet; but of two labels where one denies the
+    other ('not_spam', 'spam'), the denial comes first, since the second of two labels counts as positive.
     """
-    found = set(chain.from_iterable(t if isinstance(t, tuple) else (t,) for t in targets))
-    ordered = sorted(found)
+    parts = chain.from_iterable(t if isinstance(t, tuple) else (t,) for t in targets)
+    ordered = sorted({_name(part) for part in parts if not isinstance(part, Span) or part.label})
     if all(number_of(label) is not None for label in ordered):
         return tuple(sorted(ordered, key=lambda label: (float(label), label)))
     if len(ordered) == 2 and _denies(ordered[1], ordered[0]):
         ordered.reverse()
     return tuple(ordered)
+
+
+def _name(part: Any) -> Any:
+    return part.label if isinstance(part, Span) else part
+
+
+def are_answers(rows: Sequence[Row]) -> bool:
+    """Whether the spans of these rows answer the question that is their pair."""
+    return any(row.pair is not None and isinstance(part, Span) for row in rows for part in _tuple(row.target))
+
+
+def _tuple(target: Any) -> tuple[Any, ...]:
+    return target if isinstance(target, tuple) else ()
 
 
 def _denies(label: str, other: str) -> bool:

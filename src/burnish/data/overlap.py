@@ -1,14 +1,14 @@
 """Rows that say the same: exact and near duplicates inside and across splits, and texts with two labels."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from burnish.core import Row
-from burnish.data.split import Splits, group_key
+from burnish.core import Row, Span
+from burnish.data.split import Splits, group_key, grouping
 from burnish.data.text import near_duplicates, normalise
 
 __all__ = ["SIDES", "conflicts", "exact_overlap", "example", "near_overlap"]
@@ -22,7 +22,7 @@ SHORTENED = 120  # characters of a text that an example shows
 
 def example(row: Row, side: str) -> dict[str, Any]:
     """A row as reports show it: where it is, the start of its texts, its target."""
-    target = list(row.target) if isinstance(row.target, tuple) else row.target
+    target = [_shown(row, part) for part in row.target] if isinstance(row.target, tuple) else row.target
     return {
         "id": row.id,
         "split": side,
@@ -30,6 +30,13 @@ def example(row: Row, side: str) -> dict[str, Any]:
         "pair": None if row.pair is None else _short(row.pair),
         "target": target,
     }
+
+
+def _shown(row: Row, part: str | Span) -> str:
+    """A label; 'person: Ada' for a span, of an answer the answer alone."""
+    if not isinstance(part, Span):
+        return part
+    return (f"{part.label}: " if part.label else "") + _short(row.text[part.start : part.end])
 
 
 def _short(text: str) -> str:
@@ -40,22 +47,26 @@ def _short(text: str) -> str:
 def exact_overlap(splits: Splits) -> dict[str, Any]:
     """Rows equal after normalising: `inside` counts all but the first, `across` those of the later side.
 
+    Questions about one context are equal across sides by the context alone, which is what a model would know by heart.
+
     {"inside": {"train": n, ...}, "across": {"train-test": n, ...}, "examples": [[row, row], ...]}
     """
-    groups = {side: _grouped(getattr(splits, side)) for side in SIDES}
-    inside = {side: sum(len(rows) - 1 for rows in found.values()) for side, found in groups.items()}
+    same_groups = {side: _grouped(getattr(splits, side), group_key) for side in SIDES}
+    inside = {side: sum(len(rows) - 1 for rows in found.values()) for side, found in same_groups.items()}
+    key_of = grouping([row for side in SIDES for row in getattr(splits, side)])
+    groups = {side: _grouped(getattr(splits, side), key_of) for side in SIDES}
     across = {f"{a}-{b}": sum(len(rows) for key, rows in groups[b].items() if key in groups[a]) for a, b in ACROSS}
     crossing = [
         (groups[a][key][0], a, groups[b][key][0], b) for a, b in ACROSS for key in groups[b] if key in groups[a]
     ]
-    same = [(rows[0], side, rows[1], side) for side in SIDES for rows in groups[side].values() if len(rows) > 1]
+    same = [(rows[0], side, rows[1], side) for side in SIDES for rows in same_groups[side].values() if len(rows) > 1]
     return {"inside": inside, "across": across, "examples": _pairs([*crossing, *same])}
 
 
-def _grouped(rows: Iterable[Row]) -> dict[str, list[Row]]:
+def _grouped(rows: Iterable[Row], key_of: Callable[[Row], str]) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        found[group_key(row)].append(row)
+        found[key_of(row)].append(row)
     return found
 
 
@@ -74,17 +85,20 @@ def near_overlap(splits: Splits, threshold: float = 0.7) -> dict[str, Any]:
     """Rows that are nearly, not fully, like another one; counts and examples as in `exact_overlap`.
 
     `inside` counts rows with such a twin on their own side, `across` those of the later side with one on the
-    earlier. Equal rows count as one text here, and each pair's two texts are compared as one.
+    earlier. Equal rows count as one text here, and each pair's two texts are compared as one; of questions and a
+    context, the contexts.
     """
+    key_of = grouping([row for side in SIDES for row in getattr(splits, side)])
+    is_pair = key_of is group_key
     first: dict[str, tuple[Row, str]] = {}
     copies: Counter[tuple[str, str]] = Counter()
     for side in SIDES:
         for row in getattr(splits, side):
-            key = group_key(row)
+            key = key_of(row)
             first.setdefault(key, (row, side))
             copies[key, side] += 1
     keys = list(first)
-    texts = [f"{row.text} {row.pair or ''}" for row, _ in first.values()]
+    texts = [f"{row.text} {row.pair or ''}" if is_pair else row.text for row, _ in first.values()]
     found = [(keys[i], keys[j], s) for i, j, s in near_duplicates(texts, threshold)]
     found.sort(key=lambda pair: (first[pair[0]][1] == first[pair[1]][1], -pair[2], pair[0]))  # across first
     twins: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -116,7 +130,7 @@ def conflicts(splits: Splits) -> dict[str, Any]:
     numbers = [row.target for rows in groups.values() for row, _ in rows if isinstance(row.target, float)]
     spread = float(np.std(numbers)) if numbers else 0.0
     found = [pair for pair in ((rows, _disagreeing(rows, spread)) for rows in groups.values()) if pair[1]]
-    lost = sum(len(rows) - max(Counter(row.target for row, _ in rows).values()) for rows, _ in found)
+    lost = sum(len(rows) - max(Counter(_said(row) for row, _ in rows).values()) for rows, _ in found)
     return {
         "texts": len(found),
         "rows": sum(len(rows) for rows, _ in found),
@@ -132,4 +146,12 @@ def _disagreeing(rows: list[tuple[Row, str]], spread: float) -> tuple[tuple[Row,
         low, high = ordered[0], ordered[-1]
         gap = float(high[0].target) - float(low[0].target)  # type: ignore[arg-type]
         return (low, high) if gap > spread else None
-    return next(((a, b) for a, b in pairwise(rows) if a[0].target != b[0].target), None)
+    return next(((a, b) for a, b in pairwise(rows) if _said(a[0]) != _said(b[0])), None)
+
+
+def _said(row: Row) -> Any:
+    """The target, of spans what they cover: their places move with blanks and marks that do not make another text."""
+    if isinstance(row.target, tuple) and any(isinstance(part, Span) for part in row.target):
+        spans = [part for part in row.target if isinstance(part, Span)]
+        return tuple(sorted((part.label, normalise(row.text[part.start : part.end])) for part in spans))
+    return row.target

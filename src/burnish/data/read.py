@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from burnish.data import folders, formats
+from burnish.data import conll, folders, formats
 from burnish.data.table import Parsed, Table
 from burnish.errors import DataError, problem
 from burnish.words import say
@@ -23,7 +23,8 @@ DELIMITED = {".csv": None, ".tsv": "\t", ".tab": "\t"}
 PARQUET_SUFFIXES = (".parquet", ".pq")
 PICKLES = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".npy")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-TABLE_SUFFIXES = (*DELIMITED, *JSON_SUFFIXES, *JSONL_SUFFIXES, *PARQUET_SUFFIXES)
+TABLE_SUFFIXES = (*DELIMITED, *JSON_SUFFIXES, *JSONL_SUFFIXES, *PARQUET_SUFFIXES, *conll.SUFFIXES)
+MAYBE_CONLL = (".txt", ".tsv", ".tab", "")
 
 
 def read(source: str, *, role: str = "data") -> Table:
@@ -68,7 +69,13 @@ def _parse_bytes(content: bytes, source: str, suffix: str) -> Parsed:
         given = say("{source} is packed: a spreadsheet, a zip or a gzip file", source=source)
         hint = say("save the sheet as CSV, or unpack the file first")
         raise DataError(problem(given, say("a table: CSV, TSV, JSON, JSONL or Parquet"), hint))
+    if suffix == ".conllu":
+        given = say("{source} is CoNLL-U: words with their grammar, and no labelled spans", source=source)
+        hint = say("write the two columns that matter to a file.conll: token, tag")
+        raise DataError(problem(given, say("CoNLL with a tag such as B-person in the last column"), hint))
     text = formats.decode(content, source)
+    if suffix in conll.SUFFIXES or (suffix in MAYBE_CONLL and conll.is_conll(text)):
+        return conll.parse_conll(text, source)
     if suffix in JSONL_SUFFIXES:
         return formats.parse_jsonl(text, source)
     if suffix in JSON_SUFFIXES or (suffix not in DELIMITED and text.lstrip()[:1] in ("[", "{")):

@@ -1,27 +1,26 @@
 """Rows into train, valid and test: no text stands on two sides, and each side has its share of every label.
 
 Rows whose texts are the same after normalising (case, blanks, punctuation; the two texts of a pair in either
-order) form a group, and a group stays whole. Where a group goes is decided by a hash of its text and the
-seed, so the split is a function of the content and the seed alone: the order of the file does not matter, and
-rows that are added later hardly move the others.
+order) form a group, and a group stays whole; so do all questions that are asked of one text. Where a group goes is
+decided by a hash of its text and the seed, so the split is a function of the content and the seed alone: the order of
+the file does not matter, and rows that are added later hardly move the others.
 """
 
 import hashlib
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from burnish.core import Row
-from burnish.data.infer import Columns
-from burnish.data.kind import CLASSIFY, REGRESS, label_of, labels_of, number_of, parts_of
-from burnish.data.table import Table, is_missing
+from burnish.core import Row, Span
+from burnish.data.family import ORPHAN, children_of, key_of, parted
+from burnish.data.kind import are_answers, labels_of
 from burnish.data.text import normalise
 from burnish.errors import DataError, UsageError, nearest, problem
 from burnish.words import say
 
-__all__ = ["Splits", "content_hash", "group_key", "labels_of", "rows_of", "split", "with_test"]
+__all__ = ["Splits", "content_hash", "group_key", "grouping", "labels_of", "split", "with_test"]
 
 # One row in five for the test: on 1,000 rows that shows drops of some 6 points, and fewer would show next to
 # nothing. Choosing needs less than proving. Beyond the caps more rows narrow the intervals by little, but
@@ -43,76 +42,12 @@ class Splits:
     notes: tuple[str, ...] = ()
 
 
-def rows_of(table: Table, columns: Columns, role: str = "data") -> list[Row]:
-    """Every row of the table as a Row with id 'role:number'; none is left out.
-
-    A text that is missing becomes "": such rows reach a served model too, so they stay in, and `check` counts
-    them. A target that is missing cannot be learned or scored: DataError names the first lines.
-    Raises DataError also when the table lacks one of the columns, or has a target that is no number.
-    """
-    _need_columns(table, columns)
-    gaps = [table.where(i) for i, value in enumerate(table.values(columns.target)) if is_missing(value)]
-    if gaps:
-        more = say(" and {count} more", count=len(gaps) - SHOWN) if len(gaps) > SHOWN else ""
-        first = ", ".join(gaps[:SHOWN])
-        given = say(
-            "{source} lacks '{target}' on {first}{more}",
-            source=table.source,
-            target=columns.target,
-            first=first,
-            more=more,
-        )
-        raise DataError(problem(given, say("a target in every row"), say("fill them in, or remove those rows")))
-    return [
-        Row(
-            f"{role}:{i}",
-            _text(table, i, columns.text),
-            None if columns.pair is None else _text(table, i, columns.pair),
-            _target(table, i, columns),
-        )
-        for i in range(len(table.rows))
-    ]
-
-
-def _need_columns(table: Table, columns: Columns) -> None:
-    for name in filter(None, (columns.text, columns.pair, columns.target)):
-        if name not in table.columns:
-            close = nearest(name, table.columns)
-            given = say("{source} has no column '{name}'", source=table.source, name=name)
-            expected = say("the columns of the training data; here: {columns}", columns=", ".join(table.columns))
-            hint = say("rename '{close}' to '{name}'", close=close, name=name) if close else say("add the column")
-            raise DataError(problem(given, expected, hint))
-
-
-def _text(table: Table, index: int, column: str) -> str:
-    value = table.rows[index].get(column)
-    text = "" if is_missing(value) else str(value)
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        where = table.where(index)
-        given = say("{source}, {where}: half of a character (a lone surrogate)", source=table.source, where=where)
-        raise DataError(problem(given, say("whole characters"), say("write that text again; an emoji was cut in two")))
-    return text
-
-
-def _target(table: Table, index: int, columns: Columns) -> str | float | tuple[str, ...]:
-    value = table.rows[index][columns.target]
-    if columns.kind == CLASSIFY:
-        return label_of(value)
-    if columns.kind != REGRESS:
-        return parts_of(value, columns.separator)
-    number = number_of(value)
-    if number is None:
-        where = table.where(index)
-        given = say("{source}, {where}: '{value}' is not a number", source=table.source, where=where, value=value)
-        raise DataError(problem(given, say("a finite number with a decimal point"), f"--task {CLASSIFY}"))
-    return number
-
-
 def split(rows: Sequence[Row], *, valid: float | None = None, test: float | None = None, seed: int = 0) -> Splits:
     """Cut rows in three. `valid` and `test` are shares of all rows, 0..1; by default 15 % and 20 %, capped.
 
     Each label keeps its share on each side as far as whole groups allow (regression: each tenth of the
-    values; multi-label: each label set, or the rarest label of a rare set), and one group stays in train.
+    values; multi-label and entities: each set of labels, or the rarest label of a rare set; answers: how many
+    questions of a context have one), and one group stays in train.
     The rows of each side come in hash order, which is random for any purpose but the same every time.
     Raises UsageError for shares that leave nothing to train on, DataError when a side would be empty.
     """
@@ -121,6 +56,7 @@ def split(rows: Sequence[Row], *, valid: float | None = None, test: float | None
     if min(test_share, valid_share) < 0 or test_share + valid_share >= 1:
         given = say("shares of {valid} for valid and {test} for test", valid=valid_share, test=test_share)
         raise UsageError(problem(given, say("shares of 0 or more that add up to less than 1"), "0.15, 0.2"))
+    rows, made = parted(rows)
     groups = _groups(rows, seed)
     strata = _strata(groups)
     test_groups, rest = _take(groups, strata, test_share, len(rows))
@@ -132,7 +68,16 @@ def split(rows: Sequence[Row], *, valid: float | None = None, test: float | None
         counts = say("{rows} rows with {texts} different texts", rows=len(rows), texts=len(groups))
         given = say("{counts} leave none for {side}", counts=counts, side=side)
         raise DataError(problem(given, say("more rows with different texts"), say("label more rows")))
-    return found
+    return _with_children(found, made) if made else found
+
+
+def _with_children(found: Splits, made: Sequence[Row]) -> Splits:
+    """Rows that augmentation made join their originals in train; those of a row held out are left out."""
+    joined = children_of(found.train, (*found.valid, *found.test), made)
+    note = say("{n} rows were made by augmentation and stay with their originals in train", n=len(joined))
+    if len(joined) < len(made):
+        note += say("; {n} were made from rows held out, and are left out", n=len(made) - len(joined))
+    return replace(found, train=(*found.train, *joined), notes=(*found.notes, note))
 
 
 def with_test(train: Sequence[Row], test: Sequence[Row], *, valid: float | None = None, seed: int = 0) -> Splits:
@@ -141,8 +86,12 @@ def with_test(train: Sequence[Row], test: Sequence[Row], *, valid: float | None 
     Rows of `train` whose text is among the test rows are taken out and counted in the notes.
     Raises DataError for test labels that train does not have, and when nothing is left to train on.
     """
-    held = {group_key(row) for row in test}
-    kept = [row for row in train if group_key(row) not in held]
+    test = parted(test)[0]  # what is measured on is what people wrote
+    key = grouping([*train, *test])
+    held = {key(row) for row in test}
+    kept = [row for row in train if key(row) not in held]
+    gone = {row.id for row in train if key(row) in held} | {f"{ORPHAN}{key_of(r.text, r.pair)}" for r in test}
+    kept = [row for row in kept if row.parent not in gone]  # what was made of a test row tells of it
     if not kept:
         given = say("all {count} training rows are also in the test file", count=len(train))
         raise DataError(problem(given, say("a test file with texts of its own"), say("leave --test out for a split")))
@@ -151,7 +100,8 @@ def with_test(train: Sequence[Row], test: Sequence[Row], *, valid: float | None 
     notes = (
         (say("{count} training rows have the text of a test row and were left out", count=removed),) if removed else ()
     )
-    return replace(split(kept, valid=valid, test=0.0, seed=seed), test=tuple(test), notes=notes)
+    found = split(kept, valid=valid, test=0.0, seed=seed)
+    return replace(found, test=tuple(test), notes=(*notes, *found.notes))
 
 
 def _refuse_unknown_labels(train: Sequence[Row], test: Sequence[Row]) -> None:
@@ -186,13 +136,23 @@ def content_hash(rows: Sequence[Row]) -> str:
     return hashlib.sha256(b"".join(lines)).hexdigest()
 
 
+def grouping(rows: Sequence[Row]) -> Callable[[Row], str]:
+    """The key of what must not be parted among these rows: `group_key`, or the context where it answers questions."""
+    return _context_key if are_answers(rows) else group_key
+
+
+def _context_key(row: Row) -> str:
+    return normalise(row.text)
+
+
 Groups = Mapping[str, Sequence[Row]]  # by group key, in hash order
 
 
 def _groups(rows: Sequence[Row], seed: int) -> Groups:
     found: dict[str, list[Row]] = defaultdict(list)
+    key = grouping(rows)
     for row in rows:
-        found[group_key(row)].append(row)
+        found[key(row)].append(row)
     for members in found.values():
         members.sort(key=lambda row: (row.text, row.pair or "", str(row.target), row.id))
     return {key: found[key] for key in sorted(found, key=lambda key: _rank(key, seed))}
@@ -204,12 +164,25 @@ def _rank(key: str, seed: int) -> bytes:
 
 def _strata(groups: Groups) -> dict[str, str]:
     """Group key -> name of the stratum whose share must be kept."""
+    rows = [row for members in groups.values() for row in members]
+    if are_answers(rows):
+        return {key: _answered(members) for key, members in groups.items()}
     targets = {key: _typical(members) for key, members in groups.items()}
     if any(isinstance(target, float) for target in targets.values()):
         return _bins(targets)
     if any(isinstance(target, tuple) for target in targets.values()):
-        return _label_sets(targets)
+        return _label_sets({key: _names(target) for key, target in targets.items()})
     return {key: str(target) for key, target in targets.items()}
+
+
+def _answered(members: Sequence[Row]) -> str:
+    """How many questions of one context have an answer, in quarters."""
+    return f"{round(4 * sum(bool(row.target) for row in members) / len(members))}/4"
+
+
+def _names(target: tuple[Any, ...]) -> tuple[str, ...]:
+    """The labels of a set; the different types of the spans, sorted."""
+    return tuple(dict.fromkeys(sorted(part.label if isinstance(part, Span) else part for part in target)))
 
 
 def _typical(members: Sequence[Row]) -> Any:

@@ -1,4 +1,4 @@
-"""A table as it was read: columns, rows and where they came from. Nothing is interpreted yet."""
+"""A table as it was read: columns, rows, where they came from; and what was decided of its columns."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 from burnish.words import say
 
-__all__ = ["Parsed", "Table", "is_missing", "union_of_keys"]
+__all__ = ["Columns", "Parsed", "Table", "is_missing", "union_of_keys"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,20 @@ class Table:
     def values(self, column: str) -> list[Any]:
         """One column, None where a row lacks it."""
         return [row.get(column) for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What `infer` decided. `reasons` are sentences for the user, one for each decision."""
+
+    text: str  # or the column of tokens; where answers stand in it, the context
+    pair: str | None  # where a question is answered, the question
+    target: str
+    kind: str  # the name of a task: see `burnish.tasks`
+    reasons: tuple[str, ...] = ()
+    separator: str | None = None  # what joins the labels of one multi-label value
+    start: str | None = None  # where the target is an answer: the column that says at which character it stands
+    impossible: str | None = None  # the column that says that there is no answer
 
 
 def is_missing(value: Any) -> bool:

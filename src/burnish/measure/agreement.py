@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from burnish.core import Task
+from burnish.units import same_width
 
 __all__ = ["agreement"]
 
@@ -18,9 +19,11 @@ def agreement(task: Task, reference_NC: np.ndarray, outputs_NC: np.ndarray) -> d
     Where an output is not a finite number there is no distance: both distances are then None and every such
     row counts as a flip. Raises ValueError when the shapes differ.
     """
+    if task.reads != "rows" and reference_NC.ndim == outputs_NC.ndim == 3:
+        reference_NC, outputs_NC = same_width(reference_NC, outputs_NC)
     if reference_NC.shape != outputs_NC.shape:
         raise ValueError(f"outputs to compare must have one shape, got {reference_NC.shape} and {outputs_NC.shape}")
-    broken_N = ~(np.isfinite(reference_NC) & np.isfinite(outputs_NC)).all(1)
+    broken_N = ~(np.isfinite(reference_NC) & np.isfinite(outputs_NC)).all(tuple(range(1, outputs_NC.ndim)))
     flips_N = task.flips(reference_NC, outputs_NC) | broken_N
     gap_NC = np.abs(reference_NC[~broken_N].astype(np.float64) - outputs_NC[~broken_N])
     whole = not broken_N.any()

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from burnish.core import Row, Rows, Task
+from burnish.measure.word_baselines import fit_linear_words, nothing
 
-__all__ = ["baselines", "majority", "shown_name", "tfidf"]
+__all__ = ["baselines", "fit_tfidf", "majority", "shown_name", "tfidf"]
 
 # More rows would make the baseline slower and hardly better; it is a bar, not a product.
 MOST_ROWS = 20_000
@@ -35,8 +36,14 @@ Answer = Callable[[Rows], np.ndarray]
 
 
 def baselines(task: Task, train: Rows, *splits: Rows, seed: int = 0) -> dict[str, list[np.ndarray]]:
-    """{"majority": [outputs of each split], "tfidf": [...]}, each fitted once on `train` alone."""
-    answer = _fit_tfidf(task, train, seed)
+    """{"majority": [outputs of each split], "tfidf": [...]}, each fitted once on `train` alone.
+
+    Where labels are on words these are no label at all, and a linear model over words and their neighbours.
+    """
+    if task.reads != "rows":
+        linear = fit_linear_words(task, train, seed)
+        return {"majority": [nothing(task, rows) for rows in splits], "tfidf": [linear(rows) for rows in splits]}
+    answer = fit_tfidf(task, train, seed)
     return {
         "majority": [majority(task, train, rows) for rows in splits],
         "tfidf": [answer(rows) for rows in splits],
@@ -45,6 +52,9 @@ def baselines(task: Task, train: Rows, *splits: Rows, seed: int = 0) -> dict[str
 
 def shown_name(task: Task, name: str) -> str:
     """How a reader knows the baseline: 'tfidf+logreg', 'tfidf+ridge', 'majority', 'mean'."""
+    if task.reads != "rows":
+        linear = {"words": "word features+logreg", "answers": "overlap+logreg"}[task.reads]
+        return {"tfidf": linear, "majority": "nothing"}[name]
     number = task.objective == "mean_squared_error"
     return {
         "tfidf": "tfidf+ridge" if number else "tfidf+logreg",
@@ -71,10 +81,11 @@ def tfidf(task: Task, train: Rows, rows: Rows, seed: int = 0) -> np.ndarray:
     without spaces. A sentence pair also has the distances of its two sides and how alike they are. Deterministic; 8,000
     short rows take seconds.
     """
-    return _fit_tfidf(task, train, seed)(rows)
+    return fit_tfidf(task, train, seed)(rows)
 
 
-def _fit_tfidf(task: Task, train: Rows, seed: int) -> Answer:
+def fit_tfidf(task: Task, train: Rows, seed: int) -> Answer:
+    """What `tfidf` fits on `train`, to be asked more than once: rows -> outputs, float32 [N, C]."""
     order = np.random.default_rng(seed).permutation(len(train))[:MOST_ROWS]
     train = [train[i] for i in order]
     x_NF, featurize = _fit_features(train, task.pair)

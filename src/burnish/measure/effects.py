@@ -1,23 +1,26 @@
 """What one technique of several did: effects alone and in company, and a verdict that says when it is not known.
 
 Paper: Holm 1979 (see burnish.measure.intervals) for the many comparisons. The interaction is the difference of
-differences of a two-by-two design (Fisher, "The design of experiments", 1935), with a paired bootstrap.
+differences of a two-by-two design (Fisher, "The design of experiments", 1935), with a paired bootstrap. What is
+trained anew for each seed has two kinds of luck, of the rows and of the seed; their variances add up, and the degrees
+of freedom are those of Satterthwaite, "An Approximate Distribution of Estimates of Variance Components", Biometrics
+Bulletin 1946.
 
-Shapes: N = rows, C = outputs.
+Shapes: N = rows, C = outputs, S = seeds, R = resamples.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from burnish.core import Task
-from burnish.measure.intervals import Drop, Estimate
+from burnish.measure.intervals import Drop, Estimate, paired_drop
 from burnish.measure.weighted import resampled, scorer
 from burnish.words import say
 
-__all__ = ["Effect", "facts_of", "interaction", "inverse", "verdict"]
+__all__ = ["Effect", "Gain", "facts_of", "gain", "interaction", "inverse", "verdict", "verdict_of_gain"]
 
 LEVEL = 0.05
 SMALLER = 0.97  # of the bytes: less than this is a gain
@@ -91,3 +94,70 @@ def facts_of(effect: Mapping[str, Any]) -> Effect:
     """An effect as `to_json` wrote it."""
     ratios = {k: Estimate(**effect[k]) for k in ("speedup", "load_speedup")}
     return Effect(**{**effect, "drop": Drop(**effect["drop"]), **ratios})
+
+
+# -- what is trained anew for each seed ----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How many points of the primary metric something brings, over seeds: above 0 it helps."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+    seeds: int
+    by_seed: tuple[float, ...]
+    unit: str = "points"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "by_seed": list(self.by_seed)}
+
+
+def gain(
+    task: Task, targets: np.ndarray, without: Sequence[np.ndarray], with_: Sequence[np.ndarray], level: float = 0.95
+) -> Gain:
+    """The mean gain over pairs of outputs [N, C], one pair a seed, on the same rows.
+
+    Its variance is that of the mean over resampled rows and that of the seeds' mean. What only this seed does with
+    only these rows is in both, so the interval is rather too wide than too narrow. Of one pair, only the luck of the
+    rows is known.
+    """
+    from scipy.stats import t as student
+
+    pairs = list(zip(without, with_, strict=True))
+    by_seed = tuple(100 * float(task.score(b, targets) - task.score(a, targets)) for a, b in pairs)
+    value, seeds = float(np.mean(by_seed)), len(pairs)
+    if seeds == 1:
+        drop = paired_drop(task, with_[0], without[0], targets, level=level)
+        return Gain(value, drop.low, drop.high, drop.p, 1, by_seed)
+    rows, luck = _rows_variance(task, targets, pairs), float(np.var(by_seed, ddof=1)) / seeds
+    total = rows + luck
+    if total <= 0:  # the same answers everywhere
+        return Gain(value, value, value, 1.0 if value == 0 else 0.0, seeds, by_seed)
+    freedom = total**2 / (luck**2 / (seeds - 1) + rows**2 / max(1, len(targets) - 1))
+    half, p = student.ppf((1 + level) / 2, freedom) * total**0.5, 2 * student.sf(abs(value) / total**0.5, freedom)
+    return Gain(value, value - float(half), value + float(half), float(p), seeds, by_seed)
+
+
+def _rows_variance(task: Task, targets: np.ndarray, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Of the mean gain in points, had other rows been drawn."""
+    scorers = [scorer(task, np.asarray(o, np.float32), targets) for pair in pairs for o in pair]
+    score_SR = resampled(scorers, len(targets), seed=0, resamples=RESAMPLES)
+    return float(np.nanvar(100 * (score_SR[1::2] - score_SR[::2]).mean(0)))
+
+
+def verdict_of_gain(found: Gain) -> tuple[str, str]:
+    """'helps', 'hurts' or 'cannot tell', and why."""
+    ends = {"low": found.low, "high": found.high, "n": found.seeds}
+    many = say("over {n} seeds", n=found.seeds)
+    told = many if found.seeds > 1 else say("with one seed, whose luck is not in the interval")
+    if found.low > 0:
+        return "helps", say("{x:.1f} points better ({low:.1f} to {high:.1f}) {told}", x=found.value, told=told, **ends)
+    if found.high < 0:
+        return "hurts", say("{x:.1f} points worse ({low:.1f} to {high:.1f}) {told}", x=-found.value, told=told,
+                            **{**ends, "low": -found.high, "high": -found.low})  # fmt: skip
+    given = say("no difference is shown: {x:+.1f} points ({low:+.1f} to {high:+.1f}) {told}",
+                x=found.value, told=told, **ends)  # fmt: skip
+    return "cannot tell", given

@@ -132,7 +132,8 @@ def paired_drop(
     drop_R = both_SR[0] - both_SR[1]
     low, high = _percentiles(drop_R, level)
     if high - low < 1e-12 and _is_share(task):
-        low, high = _bonett_price(0, 0, len(targets), level)
+        below, above = _bonett_price(0, 0, len(targets), level)
+        low, high = max(-1.0, low + below), min(1.0, high + above)
     return Drop(value, min(100 * low, value), max(100 * high, value), _bootstrap_p(drop_R))
 
 
@@ -182,7 +183,9 @@ def right_rows(task: Task, outputs_NC: np.ndarray, targets: np.ndarray) -> np.nd
 
 def _is_share(task: Task) -> bool:
     """Metrics with a perfect value, which no resample of perfect answers can leave."""
-    return task.metric in ("macro_f1", "f1", "mcc", "micro_f1", "hamming_accuracy", "auroc")
+    return task.metric in (
+        "macro_f1", "f1", "mcc", "micro_f1", "hamming_accuracy", "auroc", "precision", "recall", "exact_match"
+    )  # fmt: skip
 
 
 def _score(task: Task, outputs_NC: np.ndarray, targets: np.ndarray) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from burnish.core import Row, Task
+from burnish.core import Row, Span, Task
 
 __all__ = ["confusion", "quality", "row_loss", "worst_mistakes"]
 
@@ -49,10 +49,12 @@ def confusion(task: Task, outputs_NC: np.ndarray, targets: np.ndarray) -> dict[s
     return None
 
 
-def row_loss(task: Task, outputs_NC: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def row_loss(task: Any, outputs_NC: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """How wrong each row is, [N]: minus log probability of the truth, or distance from it for numbers."""
     from scipy.special import log_expit, log_softmax
 
+    if task.reads != "rows":
+        return np.asarray(task.losses(outputs_NC, targets))
     outputs_NC = np.asarray(outputs_NC, np.float32).astype(np.float64)
     if task.objective == "cross_entropy":
         return np.asarray(-log_softmax(outputs_NC, axis=1)[np.arange(len(targets)), targets])
@@ -76,20 +78,30 @@ def worst_mistakes(
     """
     loss_N = row_loss(task, outputs_NC, targets)
     order = np.argsort(-loss_N, kind="stable")
-    if task.labels:
+    if task.labels or task.reads != "rows":
         order = order[_wrong(task, outputs_NC, targets)[order]]
     order, text = order[:k], {row.id: row for row in rows}
     found = []
-    for n, said in zip(order, task.decode(outputs_NC[order]), strict=True):
-        row = text.get(ids[n], Row(ids[n], ""))
-        target = list(row.target) if isinstance(row.target, tuple) else row.target
+    kept = [text.get(ids[n], Row(ids[n], "")) for n in order]
+    for n, row, said in zip(order, kept, task.decode(outputs_NC[order], [row.text for row in kept]), strict=True):
+        target = [_in_words(row, part) for part in row.target] if isinstance(row.target, tuple) else row.target
         shown = {"id": row.id, "text": row.text, "pair": row.pair, "target": target}
         found.append({**shown, "said": said, "loss": float(loss_N[n])})
     return found
 
 
-def _wrong(task: Task, outputs_NC: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def _in_words(row: Row, part: str | Span) -> str:
+    """One of a row's labels, or what a span of it says."""
+    if isinstance(part, str):
+        return part
+    said = row.text[part.start : part.end]
+    return f"{part.label}: {said}" if part.label else said
+
+
+def _wrong(task: Any, outputs_NC: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Which rows are not answered exactly right, bool [N]."""
+    if task.reads != "rows":
+        return np.asarray(task.losses(outputs_NC, targets) > 0)
     if task.objective == "cross_entropy":
         return np.asarray(outputs_NC.argmax(1) != targets)
     return np.asarray(((outputs_NC > 0) != (targets > 0.5)).any(1))

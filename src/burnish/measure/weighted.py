@@ -9,6 +9,7 @@ Shapes: N = rows, R = resamples, C = labels, K = sums kept per row.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -57,8 +58,16 @@ def scorer(task: Task, outputs_NC: np.ndarray, targets: np.ndarray) -> Scorer:
     elif task.objective == "mean_squared_error":
         found = _regress(task.metric, outputs_NC, targets)
     else:
-        found = None
+        found = _tallied(task, outputs_NC, targets)
     return found or _one_by_one(task, outputs_NC, targets)
+
+
+def _tallied(task: Any, outputs: np.ndarray, targets: np.ndarray) -> Scorer | None:
+    """Of a task about words, which says itself what sums its metric is made of."""
+    tallies_NK = task.tallies(outputs, targets)
+    if tallies_NK is None:
+        return None
+    return lambda w_RN: np.asarray(task.of_tallies(w_RN @ tallies_NK))
 
 
 def _one_by_one(task: Task, outputs_NC: np.ndarray, targets: np.ndarray) -> Scorer:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from burnish import models, runs
-from burnish.core import Row, Work
+from burnish.core import Row, Task, Work
 from burnish.errors import BurnishError
 from burnish.measure.agreement import agreement
 from burnish.measure.intervals import interval, paired_drop
 from burnish.serve import engines
-from burnish.serve.artifact import read_artifact, served_bytes, write_artifact
+from burnish.serve.artifact import read_artifact, served_bytes, text_of, write_artifact
 from burnish.serve.predict import Local
 from burnish.train.evaluate import outputs_of_rows
 
@@ -81,14 +81,14 @@ def _usable(folder: Path) -> bool:
         return False
 
 
-def inputs_of(rows: Sequence[Row]) -> list[Any]:
+def inputs_of(rows: Sequence[Row], task: Task) -> list[Any]:
     """Rows as a client sends them: a text, or a pair of texts."""
-    return [row.text if row.pair is None else (row.text, row.pair) for row in rows]
+    return [text_of(row, task.reads) for row in rows]
 
 
 def torch_outputs(work: Work) -> np.ndarray:
     """The reference for every engine: plain torch in float32 (integer layers as they are), [N, C]."""
-    return outputs_of_rows(work.model, work.tokenizer, work.valid, work.tokenizer.model_max_length)
+    return outputs_of_rows(work.model, work.tokenizer, work.valid, work.tokenizer.model_max_length, task=work.task)
 
 
 def measure(
@@ -127,7 +127,7 @@ def measure(
                 base_model=base_model,
                 measured={},
             )
-        outputs_NC = Local(folder).outputs(inputs_of(work.valid))
+        outputs_NC = Local(folder).outputs(inputs_of(work.valid, work.task))
     except BurnishError as error:
         made.facts |= {"status": "failed", "why": str(error).splitlines()[0]}
         return made

@@ -20,7 +20,7 @@ def time_all(
     """Race all built candidates against plain torch float32, and put the readings into their facts."""
     built = [c for c in candidates if c.facts["status"] == "built"]
     entrants = [_entrant(c) for c in built]
-    rows = inputs_of(valid)
+    rows = inputs_of(valid, reference.tried.work.task)
     readings = race(entrants, rows, reference=reference.label, seconds=seconds)
     for candidate in built:
         candidate.facts |= readings[candidate.label].to_json()

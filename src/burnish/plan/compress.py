@@ -19,7 +19,7 @@ SHARED = ("rows", "check.json", "forecast.json")
 
 def request_for(run: Path, budget: Budget, recipe: str | None, steps: tuple[str, ...]) -> Request:
     """The old run's request under a new budget. Raises UsageError where `steps` would tune anew."""
-    if any(step.startswith("tune/") for step in steps):
+    if any(step.startswith(("tune/", "augment/")) for step in steps):
         given = say("--with {steps}", steps=" ".join(steps))
         raise UsageError(problem(given, say("techniques of compressing; the model is tuned"), say("burnish fit")))
     key = reference_key(run)

@@ -67,8 +67,8 @@ def score_test(ground: Ground, chosen: Candidate, reference: Candidate) -> dict[
     """Outputs on the test rows of the reference, the chosen model and the baselines, each stored. Scored here once."""
     rows = ground.test
     found = {
-        "reference": Local(reference.folder).outputs(inputs_of(rows)),
-        "chosen": Local(ground.run / "artifact").outputs(inputs_of(rows)),
+        "reference": Local(reference.folder).outputs(inputs_of(rows, ground.work.task)),
+        "chosen": Local(ground.run / "artifact").outputs(inputs_of(rows, ground.work.task)),
     }
     folder, targets = ground.run / "predictions", ground.work.task.encode(rows)
     for who, outputs_NC in found.items():

@@ -15,15 +15,15 @@ from burnish.errors import BudgetNotMet, Missing, problem
 from burnish.measure.machine import bf16_is_native
 from burnish.measure.memory import peak_rss_bytes
 from burnish.measure.size import folder_size
-from burnish.plan import finish
-from burnish.plan.candidate import Candidate
+from burnish.plan import effect, finish
+from burnish.plan.candidate import Candidate, Tried
 from burnish.plan.choose import judge, nearest_three, time_all
 from burnish.plan.explore import ENDS, epochs_for, forecast_of, shapes
 from burnish.plan.forecast import Forecast, as_json, disk_free, forecast
 from burnish.plan.gather import CANDIDATE_SECONDS, Gather, explores, needs_training
 from burnish.plan.ground import Ground, lay
 from burnish.plan.reopen import started
-from burnish.plan.request import Request, at_work, recipes_for, tuning_of
+from burnish.plan.request import Request, at_work, augmenting, recipes_for, tuning_of
 from burnish.plan.search import Clock, Left, settle, tune
 from burnish.tune.few_rows import FewRows
 from burnish.tune.finetune import FineTune
@@ -44,6 +44,8 @@ def fit(request: Request, folder: Path, report: Report) -> dict[str, Any]:
     candidate as its artifact.
     """
     wanted = recipes_for(request)  # first, so that a spelling mistake costs nothing
+    for use in augmenting(request):
+        use.build()
     with at_work(folder, request):
         if (folder / "result.json").is_file() and (folder / "manifest.json").is_file():
             return dict(runs.read_json(folder / "result.json"))
@@ -53,19 +55,24 @@ def fit(request: Request, folder: Path, report: Report) -> dict[str, Any]:
 def _answer(request: Request, wanted: list[recipes.Recipe], folder: Path, report: Report) -> dict[str, Any]:
     start = time.monotonic()
     clock = Clock(request.budget.time, min(RESERVE_MOST, RESERVE_SHARE * (request.budget.time or 0.0)), start)
+    told: dict[str, Any] = {}
     if request.start:
         ground, reference_work = started(folder, request, request.start)
         expected = _forecast(ground, len(wanted), report)
     else:
         ground = lay(folder, request, report)
         expected = _forecast(ground, len(wanted), report)
-        reference_work = tune(ground, _among_rivals(_tuning(request, expected), ground), clock, report)
-    gathered = Gather(ground, reference_work, expected, clock, report)
+        reference_work, told = _reference(ground, expected, clock, report)
+    more = len(reference_work.work.train) / len(ground.work.train)  # students learn from the same rows
+    settled = {**expected, "student_seconds": expected["student_seconds"] * more}
+    gathered = Gather(ground, reference_work, settled, clock, report)
     gathered.all_of(wanted)
     candidates, left = gathered.made, gathered.left
     reference = candidates[0]
     chosen, met = _race(ground, candidates, reference, report)
     result = _finish(ground, candidates, left, chosen, reference, report, met=met)
+    if told:
+        result["augmentation"] = told
     result |= {
         "forecast": expected,
         "seconds": round(time.monotonic() - start, 1),
@@ -78,6 +85,17 @@ def _answer(request: Request, wanted: list[recipes.Recipe], folder: Path, report
     runs.write_json(folder / "candidates.json", result["candidates"])
     runs.write_json(folder / "result.json", result)
     return result
+
+
+def _reference(
+    ground: Ground, expected: Mapping[str, Any], clock: Clock, report: Report
+) -> tuple[Tried, dict[str, Any]]:
+    """The tuned model, and what augmentation gave where it was asked for."""
+    step, uses = _tuning(ground.request, expected), augmenting(ground.request)
+    if not uses:
+        return tune(ground, _among_rivals(step, ground), clock, report), {}
+    seconds, anyway = float(expected["tune_seconds"]), ground.request.augment_anyway
+    return effect.tuned(ground, uses, step, clock, report, seconds=seconds, anyway=anyway)
 
 
 def not_met(result: Mapping[str, Any]) -> BudgetNotMet:
@@ -155,13 +173,25 @@ def _forecast(ground: Ground, recipe_count: int, report: Report) -> dict[str, An
         runs.write_json(
             place,
             {
-                **as_json(found, []),
+                **_with_arms(as_json(found, []), ground.request),
                 "rest_seconds": found.rest_seconds,
                 "student_seconds": found.student_seconds,
                 "precision": _precision(),
             },
         )
     return dict(runs.read_json(place))
+
+
+def _with_arms(facts: dict[str, Any], request: Request) -> dict[str, Any]:
+    """The forecast with what comparing augmentation with none takes."""
+    uses = augmenting(request)
+    if not uses:
+        return facts
+    limit = request.budget.time
+    left = float("inf") if limit is None else limit - min(RESERVE_MOST, RESERVE_SHARE * limit)
+    arms = effect.useful(uses, facts["tune_seconds"], left)
+    seconds = facts["seconds"] + arms["seconds"]
+    return {**facts, "augment": arms, "seconds": round(seconds, 1), "minutes": round(seconds / 60, 2)}
 
 
 def _precision() -> str:

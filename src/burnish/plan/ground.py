@@ -12,13 +12,16 @@ from burnish import models, runs, tasks
 from burnish.core import Row, Rows, Task, Work
 from burnish.data.check import check
 from burnish.data.infer import infer
-from burnish.data.kind import REGRESS, labels_of
+from burnish.data.kind import REGRESS, SEQUENCE, labels_of
 from burnish.data.read import read
-from burnish.data.split import Splits, rows_of, split, with_test
+from burnish.data.rows import all_mended, notes_of, rows_and_mended
+from burnish.data.split import Splits, split, with_test
 from burnish.measure.baselines import baselines
 from burnish.measure.power import smallest_visible_drop
 from burnish.plan.request import Request
+from burnish.tasks.tags import tags_of
 from burnish.train.batches import encode
+from burnish.units import units
 from burnish.words import say
 
 __all__ = ["Ground", "Rows3", "lay", "load_rows", "rows_of_run"]
@@ -51,18 +54,22 @@ def load_rows(request: Request) -> Rows3:
     """Read, infer and split. Raises DataError or UsageError, as burnish.data does."""
     table = read(request.data)
     columns = infer(table, text=request.text, pair=request.pair, target=request.target, task=request.task)
-    rows = rows_of(table, columns, "data")
+    rows, mended = rows_and_mended(table, columns, "data")
     if request.test is None:
         splits = split(rows, seed=request.seed)
     else:
-        splits = with_test(rows, rows_of(read(request.test, role="test"), columns, "test"), seed=request.seed)
+        test_rows, more = rows_and_mended(read(request.test, role="test"), columns, "test")
+        splits, mended = with_test(rows, test_rows, seed=request.seed), all_mended([mended, more])
     labels = () if columns.kind == REGRESS else labels_of([row.target for row in rows])
+    if columns.kind == SEQUENCE:
+        labels = tags_of(labels)
     task = tasks.make(columns.kind, labels, columns.pair is not None, request.metric)
     facts = {
         "columns": {"text": columns.text, "pair": columns.pair, "target": columns.target},
         "reasons": list(columns.reasons),
         "file_notes": list(table.notes),
-        "notes": [*table.notes, *splits.notes],
+        "notes": [*table.notes, *splits.notes, *notes_of(mended)],
+        "mended": mended,
         "sha256": table.sha256,
         "task": task.to_json(),
     }
@@ -111,6 +118,8 @@ def checked(found: Rows3, tokenizer: Any, longest: int) -> dict[str, Any]:
             # Shares of rows have an exact answer; for correlations `check` has one of its own.
             power=None if found.task.objective == "mean_squared_error" else smallest_visible_drop,
             notes=found.facts["file_notes"],
+            mended=found.facts.get("mended", {}),
+            words=units,
         )
 
 

@@ -25,7 +25,7 @@ from burnish.plan.budget import Budget
 from burnish.plan.finalists import Verdict, affordable, verdict
 from burnish.plan.forecast import forecast as timed
 from burnish.plan.ground import Ground, lay
-from burnish.plan.request import Request, at_work, recipes_for, tuning_of
+from burnish.plan.request import Request, at_work, recipes_for, refuse_augmenting, tuning_of
 from burnish.plan.searched import answer, cost, default_row
 from burnish.plan.space import STEP, Space
 from burnish.plan.trials import Job, Plan, repeat
@@ -147,6 +147,7 @@ def dry_run(request: Request, wish: Wish, folder: Path, report: Report) -> dict[
 
 def _asked(request: Request, wish: Wish) -> tuple[dict[str, Any], Space]:
     """The settings that hold for every trial, and what the user says of the space; before anything costs time."""
+    refuse_augmenting(request, "search")
     use = tuning_of(request, recipes_for(request) if request.recipe or request.steps else [])
     step = build(use.name, use.settings)
     assert isinstance(step, FineTune)

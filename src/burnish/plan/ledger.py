@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from burnish import runs
-from burnish.core import Desk, run, step_key
+from burnish.core import Desk, reads_of, run, step_key
 from burnish.errors import BurnishError, UsageError, problem
 from burnish.measure.effects import Effect, interaction, inverse, verdict
 from burnish.measure.intervals import holm, paired_drop
@@ -172,7 +172,8 @@ def _own_key(opened: Opened, uses: Sequence[Use], use: Use) -> str:
 
     key = opened.reference.key
     for one in uses:
-        key = step_key(key, one.name, describe(one.build()), opened.ground.request.seed)
+        settings = describe(one.build())
+        key = step_key(key, one.name, settings, opened.ground.request.seed, reads_of(settings))
         if one is use:
             break
     return key

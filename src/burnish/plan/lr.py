@@ -11,7 +11,7 @@ from burnish.catalog import build
 from burnish.core import Work
 from burnish.errors import UsageError, problem
 from burnish.plan.ground import load_rows
-from burnish.plan.request import Request, at_work, recipes_for, tuning_of
+from burnish.plan.request import Request, at_work, recipes_for, refuse_augmenting, tuning_of
 from burnish.train.evaluate import pad_id_of
 from burnish.train.finder import Bench, find
 from burnish.train.prepare import encode_work, settings_for
@@ -57,6 +57,7 @@ def _found(request: Request, step: FineTune, folder: Path, report: Report) -> di
 
 def _step(request: Request) -> FineTune:
     """The tuning step as asked, its rate left open. Raises UsageError when a rate was given."""
+    refuse_augmenting(request, "lr")
     use = tuning_of(request, recipes_for(request) if request.recipe or request.steps else [])
     step = build(use.name, use.settings)
     assert isinstance(step, FineTune)

@@ -1,6 +1,6 @@
 """A finished run, opened again: its rows, its tuned model, and the steps that made the chosen one."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from burnish import runs
@@ -50,8 +50,9 @@ def started(run: Path, request: Request, key: str) -> tuple[Ground, Tried]:
         given = say("the tuned model of {run} is gone or changed", run=run)
         raise DataError(problem(given, say("the run with its folder works/"), say("fit again")))
     work, record = found
-    ground = Ground(run, request, work, rows.splits.test, record.parent, rows.facts)
-    return ground, Tried(say("tuned"), "tuned", (record.step,), key, work, torch_outputs(work))
+    before = tuple(r.step for r in _path({r.key: r for r in runs.read_records(run)}, record.parent))
+    ground = Ground(run, request, replace(work, train=rows.splits.train), rows.splits.test, record.parent, rows.facts)
+    return ground, Tried(say("tuned"), "tuned", (*before, record.step), key, work, torch_outputs(work))
 
 
 def reference_key(run: Path) -> str:
@@ -67,6 +68,8 @@ def _steps(run: Path) -> list[Record]:
     records = {record.key: record for record in runs.read_records(run)}
     chosen = next(c for c in runs.read_json(run / "candidates.json") if c.get("status") == "chosen")
     path = _path(records, chosen["key"])
+    while path and path[0].step.startswith("augment/"):  # rows are made before the model is tuned
+        path = path[1:]
     return path
 
 

@@ -15,7 +15,16 @@ from burnish.plan.budget import Budget
 from burnish.recipe import Recipe, Use
 from burnish.words import say
 
-__all__ = ["Request", "at_work", "open_run", "recipes_for", "run_name"]
+__all__ = [
+    "Request",
+    "at_work",
+    "augmenting",
+    "open_run",
+    "recipes_for",
+    "refuse_augmenting",
+    "run_name",
+    "tuning_of",
+]
 
 REFERENCE = "tune/finetune"
 # Cheapest promise first: seconds without training, then students, the deeper first.
@@ -41,6 +50,7 @@ class Request:
     settings: Mapping[str, str] = field(default_factory=dict)  # for tune/finetune, in every recipe
     new_head: bool = False
     start: str = ""  # the key of a tuned model in works/, to begin from
+    augment_anyway: bool = False  # keep the rows that augmentation made also where they are not shown to help
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -58,8 +68,37 @@ def recipes_for(request: Request) -> list[Recipe]:
     else:
         found = [recipe.load(name) for name in USUAL]
     tuning = tuning_of(request, found)
-    rest = [tuple(_watched(u, tuning) for u in r.uses if u.name != REFERENCE) for r in found]
+    rest = [tuple(_watched(u, tuning) for u in r.uses if u.name != REFERENCE and not _grows(u)) for r in found]
     return [Recipe(r.name, r.why, (tuning, *uses)) for r, uses in zip(found, rest, strict=True) if uses]
+
+
+def augmenting(request: Request) -> tuple[Use, ...]:
+    """The steps that make rows, in the order asked for; wherever they are named, they come before tuning.
+
+    Raises UsageError where the model is tuned already, and for an unknown step or setting.
+    """
+    if request.recipe is not None:
+        uses = recipe.load(request.recipe).uses
+    else:
+        uses = tuple(Use(page(name).name, settings) for name, settings in map(parse, request.steps))
+    found = tuple(use for use in uses if _grows(use))
+    if found and request.start:
+        given = say("{name} for a model that is tuned already", name=found[0].name)
+        raise UsageError(problem(given, say("a step of compressing"), "burnish fit"))
+    return found
+
+
+def refuse_augmenting(request: Request, verb: str) -> None:
+    """Raises UsageError for steps that make rows, which `verb` would pass over."""
+    found = augmenting(request)
+    if found:
+        given = say("{name} with burnish {verb}", name=found[0].name, verb=verb)
+        hint = say("burnish augment DATA --with {name} --out FILE, and then that file", name=found[0].name)
+        raise UsageError(problem(given, say("steps of tuning"), hint))
+
+
+def _grows(use: Use) -> bool:
+    return use.name.startswith("augment/")
 
 
 def _watched(use: Use, tuning: Use) -> Use:
@@ -71,7 +110,8 @@ def _watched(use: Use, tuning: Use) -> Use:
 
 def _asked(steps: tuple[str, ...]) -> list[Recipe]:
     """`--with`: one recipe of these steps; when they are only about tuning, the usual recipes after it."""
-    uses = [Use(page(name).name, settings) for name, settings in map(parse, steps)]
+    named = [Use(page(name).name, settings) for name, settings in map(parse, steps)]
+    uses = [use for use in named if not _grows(use)]
     if not any(use.name == REFERENCE for use in uses):
         uses = [Use(REFERENCE, {}), *uses]
     uses = recipe.fold(uses)
@@ -112,6 +152,7 @@ def open_run(folder: Path, request: Request) -> bool:
     """
     if (folder / "request.json").is_file():
         before = runs.read_json(folder / "request.json")
+        before = {**Request("", "").to_json(), **before}  # a run of an older version has fewer fields
         now = request.to_json()
         other = sorted(k for k in now if _plain(now[k]) != before.get(k))
         if other:

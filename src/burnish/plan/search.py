@@ -59,15 +59,29 @@ class _Memo:
         return self.outputs_NC
 
 
-def tune(ground: Ground, step: Step, clock: Clock, report: Callable[..., None]) -> Tried:
-    """The reference: the tuned float model every other one is compared with."""
+def tune(
+    ground: Ground,
+    step: Step,
+    clock: Clock,
+    report: Callable[..., None],
+    *,
+    work: Work | None = None,
+    parent: str | None = None,
+    before: tuple[str, ...] = (),
+    share: float = 0.7,
+) -> Tried:
+    """The reference: the tuned float model every other one is compared with.
+
+    `work`, of the step with the key `parent` and after the steps `before`, is where it begins; else the ground's own.
+    `share` of the time left is what it may take.
+    """
     memo = _Memo()
-    lent = Desk(report=report, deadline=clock.deadline(0.7))
-    for work, record in run(
-        [step], ground.work, _probes(ground.work.task, memo), _cache(ground), parent=ground.key, lent=lent,
-        seed=ground.request.seed,
+    lent = Desk(report=report, deadline=clock.deadline(share))
+    for made, record in run(
+        [step], work or ground.work, _probes(ground.work.task, memo), _cache(ground), parent=parent or ground.key,
+        lent=lent, seed=ground.request.seed,
     ):  # fmt: skip
-        return Tried(say("tuned"), "tuned", (record.step,), record.key, work, memo(work))
+        return Tried(say("tuned"), "tuned", (*before, record.step), record.key, made, memo(made))
     raise AssertionError("a step was run")
 
 

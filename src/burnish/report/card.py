@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from burnish.models import HEADS
 from burnish.report import show
 from burnish.report.answer import ENGINES, answer, chosen_of, precision_of
 from burnish.report.files import Files
@@ -137,19 +138,21 @@ def _labels(files: Files) -> str:
 
 
 def _how(files: Files) -> str:
-    given, pair = '"some text"', bool(files.task and files.task.pair)
+    given, pair, reads = '"some text"', bool(files.task and files.task.pair), files.task.reads if files.task else "rows"
+    two = '"a question", "the text it is asked of"' if reads == "answers" else '"first text", "second text"'
     if pair:
-        given = '"first text" "second text"'
+        given = two.replace(",", "")
     blocks = [_fenced("sh", ["burnish serve .", f"burnish predict . {given}"])]
-    call = '[("first text", "second text")]' if pair else '["some text"]'
+    call = f"[({two})]" if pair else '["some text"]'
     blocks.append(_fenced("python", ["import burnish", 'model = burnish.load(".")', f"model.predict({call})"]))
     if (files.run / "artifact" / "model.safetensors").is_file():
-        arguments = '"first text", "second text"' if pair else '"some text"'
+        arguments = two if pair else '"some text"'
+        head, said = f"AutoModelFor{HEADS[reads]}", "" if reads == "answers" else ".logits"
         blocks += [say("Or with transformers alone:"), _fenced("python", [
-            "from transformers import AutoModelForSequenceClassification, AutoTokenizer",
+            f"from transformers import {head}, AutoTokenizer",
             'tokenizer = AutoTokenizer.from_pretrained(".")',
-            'model = AutoModelForSequenceClassification.from_pretrained(".")',
-            f'model(**tokenizer({arguments}, truncation=True, return_tensors="pt")).logits',
+            f'model = {head}.from_pretrained(".")',
+            f'model(**tokenizer({arguments}, truncation=True, return_tensors="pt")){said}',
         ])]  # fmt: skip
     return "\n\n".join([say("In the folder of this file:"), *blocks])
 

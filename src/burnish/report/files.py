@@ -46,6 +46,10 @@ class Files:
         return dict(self._read("result.json", {}))
 
     @cached_property
+    def augment(self) -> Facts:
+        return dict(self._read("augment.json", {}))
+
+    @cached_property
     def ledger(self) -> Facts:
         return dict(self._read("ledger.json", {}))
 

@@ -102,7 +102,9 @@ class Mistakes:
         before = self.files.predictions("test-reference")
         said_before = {}
         if before is not None:
-            said_before = dict(zip(before.ids, self.task.decode(before.outputs), strict=True))
+            texts = {row.id: row.text for row in self.files.rows("test")}
+            said = self.task.decode(before.outputs, [texts.get(i, "") for i in before.ids])
+            said_before = dict(zip(before.ids, said, strict=True))
         found = worst_mistakes(
             self.task, self.found.ids, self.found.outputs, self.found.targets, self.files.rows("test"), most
         )
@@ -205,5 +207,11 @@ def _said(answer: Mapping[str, Any] | None) -> str:
         return show.number(answer["value"], 3)
     if "label" in answer:
         return f"{answer['label']} ({show.share(answer['score'])})"
+    if "entities" in answer:
+        return ", ".join(f"{e['label']}: {e['text']} ({show.share(e['score'])})" for e in answer["entities"]) or say(
+            "none"
+        )
+    if "answer" in answer:
+        return f"{answer['answer'] or say('none')} ({show.share(answer['score'])})"
     given = [f"{label} ({show.share(answer['scores'][label])})" for label in answer["labels"]]
     return ", ".join(given) or say("none")

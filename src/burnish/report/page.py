@@ -10,10 +10,12 @@ from typing import Any
 
 from burnish.report import details, doctor, evidence, findings, ledger, show
 from burnish.report.answer import answer
+from burnish.report.augmentation import augmentation
 from burnish.report.files import Files
 from burnish.report.layout import Commands, Facts, Part, Section, Sentences, Wrong
 from burnish.report.mistakes import Mistakes
 from burnish.report.steps import steps
+from burnish.report.word_mistakes import kinds, types
 from burnish.runs import write_text
 from burnish.words import say
 
@@ -32,9 +34,9 @@ def render(run: Path) -> str:
     from markupsafe import Markup
 
     files = Files(run)
-    environment = _environment()
-    environment.filters.update(svg=Markup, tie=show.tie)  # svg: only for charts: plots.py escapes their texts
-    html = environment.get_template("page.html").render(
+    made = environment()
+    made.filters.update(svg=Markup, tie=show.tie)  # svg: only for charts: plots.py escapes their texts
+    html = made.get_template("page.html").render(
         name=_name(files),
         when=show.when(str(files.result.get("finished") or files.request.get("created") or "")),
         answer=answer(files.result),
@@ -44,7 +46,7 @@ def render(run: Path) -> str:
     return show.printable(html)
 
 
-def _environment() -> Any:
+def environment() -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -71,6 +73,7 @@ def _sections(files: Files) -> list[Section]:
         _section("choice", say("Quality against size and speed"), evidence.pareto(files), evidence.candidates(files)),
         _section("steps", say("What each step did"), steps(files)),
         _section("ledger", say("What each technique gave"), *ledger.gave(files)),
+        _section("augmentation", say("Augmentation"), *augmentation(files)),
         _section("training", say("Training"), *details.training(files)),
         _section("doctor", say("What the doctor saw"), *doctor.seen(files)),
         *_mistakes(files),
@@ -94,7 +97,16 @@ def _mistakes(files: Files) -> list[Section]:
     if not wrong.task.labels:
         told = say("Of the test rows, those with the largest errors.")
     return [
-        _section("mistakes", say("Where it errs"), wrong.heat(), wrong.confused(), wrong.scatter(), wrong.labels()),
+        _section(
+            "mistakes",
+            say("Where it errs"),
+            wrong.heat(),
+            wrong.confused(),
+            wrong.scatter(),
+            wrong.labels(),
+            types(wrong.task, wrong.found),
+            kinds(wrong.task, wrong.found),
+        ),
         _section("worst", say("Worst mistakes"), Sentences((told,)), Wrong(worst)) if worst else _section("worst", ""),
         _section("calibration", say("Calibration"), wrong.calibration()),
     ]

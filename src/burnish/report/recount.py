@@ -12,6 +12,7 @@ import numpy as np
 from burnish.core import Task
 from burnish.measure.agreement import agreement
 from burnish.measure.baselines import shown_name
+from burnish.measure.effects import gain
 from burnish.measure.intervals import beats_baseline
 from burnish.measure.power import smallest_visible_drop_for
 from burnish.measure.recompute import recompute, recompute_drop
@@ -38,6 +39,7 @@ def recount(files: Files) -> list[str]:
         *_drops(files, files.task),
         *_parity(files, files.task),
         *_candidates(files, files.task),
+        *_augmentation(files, files.task),
         *_agree(files),
     ]
 
@@ -57,6 +59,19 @@ def _rows(files: Files, task: Task) -> Iterator[str]:
     for split in told:
         if told[split] != len(files.rows(split)):
             yield say("result.json: rows.{split} is not the number of rows kept", split=split)
+
+
+def _augmentation(files: Files, task: Task) -> Iterator[str]:
+    """What augmentation gave follows from both arms' predictions, and the answer says what augment.json says."""
+    found = files.augment
+    if files.result.get("augmentation", found) != found:
+        yield say("result.json: augmentation is not what augment.json says")
+    if found.get("gain"):
+        seeds = [one["seed"] for one in found["arms_by_seed"]]
+        pairs = {arm: [_needed(files, f"valid-augment-{arm}-{s}") for s in seeds] for arm in ("plain", "with")}
+        plain, with_ = ([p.outputs for p in pairs[arm]] for arm in ("plain", "with"))
+        counted = gain(task, pairs["plain"][0].targets, plain, with_).to_json()
+        yield from _same("augment.json", "gain", found["gain"], counted)
 
 
 def _needed(files: Files, name: str) -> Predictions:

@@ -78,6 +78,8 @@ def summary_lines(run: Path | Json) -> list[str]:
     lines = [told.sentence, ""]
     if chosen_of(result):
         lines += [*_aligned(_compared(result)), ""]
+    if gave := (result.get("augmentation") or {}).get("told"):
+        lines += [say("augmentation: {told}", told=gave), ""]
     lines += [f"! {caution}" for caution in told.cautions] + [""] * bool(told.cautions)
     return [_terminal(line) for line in lines[:-1]]
 

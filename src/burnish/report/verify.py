@@ -76,7 +76,9 @@ def chain(run: Path) -> list[str]:
     if len(roots) > 1:
         found.append(say("records.jsonl: the steps hang on {count} different beginnings", count=len(roots)))
     for record in files.records:
-        if record.key != step_key(record.parent, record.step, record.settings, int(files.request.get("seed") or 0)):
+        if record.key != step_key(
+            record.parent, record.step, record.settings, int(files.request.get("seed") or 0), record.reads
+        ):
             found.append(say("records.jsonl: {step} ({key}) does not follow from its settings, its parent and the seed",
                              step=record.step, key=record.key))  # fmt: skip
     for candidate in files.candidates:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from burnish import tasks
 from burnish.core import Row, Rows, Task
 from burnish.errors import DataError, UsageError, problem
 from burnish.runs import file_hash, read_json, tree_hashes, write_json
@@ -52,13 +53,15 @@ def write_artifact(
     Raises UsageError when the engine cannot express the model, Missing when the engine is not installed or the disk
     is full; whatever was in `folder` is then still there.
     """
+    from burnish.models import decoding
+
     maker = _maker(engine, precision)
     with replaced_folder(folder) as made:
         _save_plain(model, tokenizer, task, made)
         maker.build(_labelled(model, task), tokenizer, made, precision=precision, max_length=max_length)
         facts = {
             "schema_version": SCHEMA,
-            "task": task.to_json(),
+            "task": decoding(model, task).to_json(),
             "engine": engine,
             "precision": precision,
             "files": tree_hashes(made),
@@ -89,7 +92,9 @@ def _maker(name: str, precision: str) -> Any:
 
 def _labelled(model: Any, task: Task) -> Any:
     """`model` under a config that names the labels; the weights are shared, the caller's config is left alone."""
-    names = dict(enumerate(task.labels)) or {0: "value"}
+    from burnish.models import output_names
+
+    names = output_names(task)
     made = copy.copy(model)
     made.config = copy.deepcopy(model.config)
     made.config.id2label = names
@@ -127,19 +132,24 @@ def _golden(folder: Path, facts: Mapping[str, Any], rows: Rows) -> list[dict[str
     """Outputs of the engine as it was just built; a server that cannot repeat them must not answer."""
     encoder = Encoder.of(folder, facts)
     predictor = engine(facts["engine"]).load(folder, threads=1)
-    golden = []
+    golden, reads = [], tasks.from_json(facts["task"]).reads
     for row in rows[:GOLDEN]:
-        encoded = encoder.encode([text_of(row)], truncate=True)
-        outputs_C = predictor(collate(encoded.rows, facts["pad_id"]))[0]
+        encoded = encoder.encode([text_of(row, reads)], truncate=True)
+        outputs_C = predictor(collate(encoded.rows[:1], facts["pad_id"]))[0]
         if not np.isfinite(outputs_C).all():
             given = say("the {engine} engine answers nan or infinity for row {id}", engine=facts["engine"], id=row.id)
             raise UsageError(problem(given, say("finite outputs"), say("use another engine or precision")))
-        golden.append({"text": row.text, "pair": row.pair, "outputs": [float(v) for v in outputs_C]})
+        text = text_of(row, reads)
+        first, second = (text, None) if isinstance(text, str) else text
+        golden.append({"text": first, "pair": second, "outputs": outputs_C.astype(float).tolist()})
     return golden
 
 
-def text_of(row: Row) -> Text:
-    return row.text if row.pair is None else (row.text, row.pair)
+def text_of(row: Row, reads: str = "rows") -> Text:
+    """A row as a client sends it: a text, a pair of texts, or a question and the text with its answer."""
+    if row.pair is None:
+        return row.text
+    return (row.pair, row.text) if reads == "answers" else (row.text, row.pair)
 
 
 # -- reading -------------------------------------------------------------------------------------------

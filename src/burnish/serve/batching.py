@@ -27,6 +27,7 @@ import numpy as np
 
 from burnish.core import Predictor
 from burnish.serve.engines import collate
+from burnish.units import stacked
 
 __all__ = ["Batching", "Closed", "Job", "Overloaded", "Scheduler", "Watcher"]
 
@@ -65,7 +66,7 @@ class Watcher(Protocol):
 
 
 class Job:
-    """One request's rows on their way through; `future` gives float32 [N, C] on the loop that submitted it."""
+    """One request's rows on their way through; `future` gives float32 [N, C] (or [N, S, C]) on its loop."""
 
     __slots__ = ("arrived", "future", "left", "lengths", "loop", "outputs", "rows", "taken")
 
@@ -265,4 +266,4 @@ def _reject(job: Job, error: BaseException) -> None:
 def _resolve(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if not job.future.done():
-            job.future.set_result(np.stack(job.outputs))  # type: ignore[arg-type]
+            job.future.set_result(stacked(job.outputs, job.lengths))  # type: ignore[arg-type]

@@ -20,10 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from burnish.core import Row, Rows
+from burnish import tasks
+from burnish.core import Rows
 from burnish.errors import BurnishError, problem
-from burnish.serve.artifact import text_of
+from burnish.serve.artifact import read_artifact, text_of
 from burnish.serve.predict import Local, outputs_of
+from burnish.serve.tokens import Text
+from burnish.units import as_one, same_width
 from burnish.words import say
 
 __all__ = ["Served", "running", "served_outputs", "trace"]
@@ -46,9 +49,10 @@ def served_outputs(folder: Path, rows: Rows, *, concurrency: int = 16) -> Served
     server does not start or refuses a row.
     """
     answers: list[dict[str, Any]] = [{}] * len(rows)
+    reads = tasks.from_json(read_artifact(folder)["task"]).reads
     with running(folder) as port:
-        _ask_all(port, rows, answers, concurrency)
-    outputs = np.array([answer["outputs"] for answer in answers], dtype=np.float32)
+        _ask_all(port, [text_of(row, reads) for row in rows], answers, concurrency)
+    outputs = as_one([answer["outputs"] for answer in answers])
     return Served([{k: v for k, v in answer.items() if k != "outputs"} for answer in answers], outputs)
 
 
@@ -113,8 +117,8 @@ def _ready(port: int) -> bool:
         connection.close()
 
 
-def _ask_all(port: int, rows: Rows, answers: list[dict[str, Any]], concurrency: int) -> None:
-    left, lock = iter(enumerate(rows)), threading.Lock()
+def _ask_all(port: int, texts: Sequence[Text], answers: list[dict[str, Any]], concurrency: int) -> None:
+    left, lock = iter(enumerate(texts)), threading.Lock()
     errors: list[Exception] = []
 
     def client() -> None:
@@ -122,16 +126,16 @@ def _ask_all(port: int, rows: Rows, answers: list[dict[str, Any]], concurrency: 
         try:
             while not errors:
                 with lock:
-                    i, row = next(left, (None, None))
-                if i is None or row is None:
+                    i, text = next(left, (None, None))
+                if i is None or text is None:
                     return
-                answers[i] = _ask(connection, row)
+                answers[i] = _ask(connection, text)
         except Exception as error:
             errors.append(error)
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=client, daemon=True) for _ in range(min(concurrency, max(1, len(rows))))]
+    threads = [threading.Thread(target=client, daemon=True) for _ in range(min(concurrency, max(1, len(texts))))]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -140,15 +144,17 @@ def _ask_all(port: int, rows: Rows, answers: list[dict[str, Any]], concurrency: 
         raise errors[0]
 
 
-def _ask(connection: http.client.HTTPConnection, row: Row) -> dict[str, Any]:
-    text = text_of(row)
+def _ask(connection: http.client.HTTPConnection, text: Text) -> dict[str, Any]:
     inputs = text if isinstance(text, str) else [list(text)]
     connection.request("POST", "/predict", json.dumps({"inputs": inputs, "truncate": True, "raw": True}))
     response = connection.getresponse()
     body = response.read()
     if response.status != 200:
         given = say(
-            "the server answered {status} for row {id}: {body}", status=response.status, id=row.id, body=body[:300]
+            "the server answered {status} for '{text}': {body}",
+            status=response.status,
+            text=str(text)[:80],
+            body=body[:300],
         )
         raise BurnishError(problem(given, "200", say("burnish serve, and ask for that row yourself")))
     return dict(json.loads(body)[0])
@@ -171,7 +177,9 @@ def trace(
     three be told apart; without them they cannot be blamed but for export.
     """
     local = Local(folder)
-    flipped_N = local.task.flips(expected, served) | ~np.isfinite(served).all(1)
+    if expected.ndim == 3:
+        expected, served = same_width(expected, served)
+    flipped_N = local.task.flips(expected, served) | ~np.isfinite(served).all(tuple(range(1, served.ndim)))
     gap = np.abs(expected.astype(np.float64) - served).max(initial=0.0)
     found: dict[str, Any] = {
         "rows": len(rows),
@@ -194,11 +202,14 @@ def trace(
 
 def _blame(local: Local, rows: Rows, expected: np.ndarray, where: Sequence[int], model: Any, tokenizer: Any) -> str:
     """The first hand-off that moves one of the rows at `where` away from its expected answer."""
-    encoded = local.encoder.encode([text_of(row) for row in rows], truncate=True).rows
+    texts = [text_of(row, local.task.reads) for row in rows]
+    if local.task.reads != "rows":
+        return "export" if local.task.flips(expected, local.outputs(texts))[where].any() else "server"
+    encoded = local.encoder.encode(texts, truncate=True).rows
     some = [encoded[i] for i in where]
     if tokenizer is not None and not _same_ids(some, [rows[i] for i in where], tokenizer, local.encoder.max_length):
         return "tokenizer"
-    again = local.outputs([text_of(row) for row in rows])  # all of them, so that batches are those of the measuring
+    again = local.outputs(texts)  # all of them, so that batches are those of the measuring
     if local.task.flips(expected, again)[where].any():
         low = local.facts["precision"] != "fp32"
         return "precision" if low and model is not None and _is_float(model) else "export"

@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 
 from burnish import tasks
-from burnish.core import Predictor
+from burnish.core import Predictor, Task
 from burnish.errors import UsageError, problem
 from burnish.measure.machine import cores
 from burnish.serve.artifact import artifact_folder, read_artifact
 from burnish.serve.engines import collate, engine
-from burnish.serve.tokens import Encoder, Text
+from burnish.serve.tokens import Encoded, Encoder, Text
+from burnish.tasks.windows import of_rows
+from burnish.units import stacked
 from burnish.words import say
 
-__all__ = ["Local", "outputs_of"]
+__all__ = ["Local", "outputs_of", "read"]
 
 MAX_TOKENS = 4096  # padded tokens a batch; more gains nothing on a CPU and costs memory
 MAX_ROWS = 64
@@ -50,12 +52,15 @@ class Local:
         if not texts:
             return []
         encoded = self.encoder.encode(texts, truncate=True)
-        answers = self.task.decode(self._score(encoded.rows))
+        answers = self.task.decode(self._read(encoded), [text if isinstance(text, str) else text[1] for text in texts])
         return [{**a, "truncated": True} if cut else a for a, cut in zip(answers, encoded.truncated, strict=True)]
 
     def outputs(self, texts: Sequence[Text]) -> np.ndarray:
-        """The engine's raw outputs, float32 [N, C]. Texts that are too long are cut."""
-        return self._score(self.encoder.encode(texts, truncate=True).rows)
+        """The engine's raw outputs, float32 [N, C], or [N, W, C] of words. Texts that are too long are cut."""
+        return self._read(self.encoder.encode(texts, truncate=True))
+
+    def _read(self, encoded: Encoded) -> np.ndarray:
+        return read(self.task, self._score(encoded.rows), encoded)
 
     def _score(self, rows: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
         if not rows:
@@ -68,6 +73,11 @@ class Local:
             max_tokens=MAX_TOKENS,
             pad_id=self.facts["pad_id"],
         )
+
+
+def read(task: Task, outputs: np.ndarray, encoded: Encoded) -> np.ndarray:
+    """Outputs of the rows that texts became as outputs of the texts."""
+    return task.read(of_rows(task.reads, outputs, encoded.layouts)) if encoded.layouts else outputs
 
 
 def shape(alone: bool, workers: int | None, threads: int | None) -> tuple[int, int]:
@@ -94,7 +104,7 @@ def outputs_of(
     max_rows: int = MAX_ROWS,
     pad_id: int = 0,
 ) -> np.ndarray:
-    """Outputs float32 [N, C] of N >= 1 rows of token ids, in their order.
+    """Outputs float32 [N, C] of N >= 1 rows of token ids, in their order; [N, S, C] of a model that answers a token.
 
     `predictor` is called by `workers` threads at once. Raises what it raises, after the others have stopped.
     """
@@ -111,7 +121,7 @@ def outputs_of(
             score(batch)
     else:
         _share(score, batches, workers)
-    return np.stack([answers[i] for i in range(len(lengths))]).astype(np.float32)
+    return stacked([answers[i] for i in range(len(lengths))], lengths).astype(np.float32)
 
 
 def cut(lengths: Sequence[int], max_tokens: int, max_rows: int) -> Iterator[list[int]]:

@@ -24,7 +24,7 @@ from burnish.serve.engines import collate, engine
 from burnish.serve.guard import Receive, Scope, header
 from burnish.serve.limits import Limits
 from burnish.serve.metrics import Metrics
-from burnish.serve.predict import shape
+from burnish.serve.predict import read, shape
 from burnish.serve.tokens import SLOW, Encoded, Encoder, Unreadable
 from burnish.serve.wire import Asked, Refusal, answer_body, parse, patience
 from burnish.words import say
@@ -112,7 +112,7 @@ class Service:
             text = golden["text"] if golden["pair"] is None else (golden["text"], golden["pair"])
             rows = self._encoder.encode([text], truncate=True).rows
             expected_C = np.array(golden["outputs"])
-            gap = float(np.abs(predictor(collate(rows, self.facts["pad_id"]))[0] - expected_C).max())
+            gap = float(np.abs(predictor(collate(rows[:1], self.facts["pad_id"]))[0] - expected_C).max())
             allowed = DRIFT[self.facts["precision"]] * (1 + float(np.abs(expected_C).max()))
             if not gap <= allowed:  # nan is not below anything
                 given = say(
@@ -147,7 +147,9 @@ class Service:
         finally:
             self.in_flight -= 1
         self.metrics.truncated.inc(sum(encoded.truncated))
-        return answer_body(self.task.decode(outputs_NC), encoded.truncated, outputs_NC if asked.raw else None)
+        outputs_NC = read(self.task, outputs_NC, encoded)
+        answers = self.task.decode(outputs_NC, [text if isinstance(text, str) else text[1] for text in asked.texts])
+        return answer_body(answers, encoded.truncated, outputs_NC if asked.raw else None)
 
     def _not_ready(self) -> Refusal:
         return Refusal(503, "not_ready", say("the server is {state}", state=self.state), retry_after=1)

@@ -7,14 +7,16 @@ text; and it can panic on a hostile pattern, which reaches Python as a BaseExcep
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from burnish import tasks
 from burnish.errors import DataError, problem
 from burnish.serve.files import inside
+from burnish.tasks.windows import Layout, cut
 from burnish.words import say
 
 __all__ = ["Encoded", "Encoder", "Text", "Unreadable"]
@@ -34,11 +36,15 @@ class Unreadable(DataError):
 
 @dataclass(frozen=True)
 class Encoded:
-    """`rows`: int64 [L_i] by input name, not padded. `lengths`: tokens before any cut. `truncated`: which were cut."""
+    """`rows`: int64 [L_i] by input name, not padded. `lengths`: tokens before any cut. `truncated`: which were cut.
+
+    For a task about words no text is cut: it has as many rows as it fills windows, and its layout says which.
+    """
 
     rows: list[dict[str, np.ndarray]]
     lengths: list[int]
     truncated: list[bool]
+    layouts: list[Layout] = field(default_factory=list)
 
 
 class Encoder:
@@ -48,8 +54,11 @@ class Encoder:
     Safe to call from many threads. Raises DataError when the file is damaged.
     """
 
-    def __init__(self, folder: Path, *, inputs: Sequence[str], max_length: int, cut_side: str = "right"):
+    def __init__(
+        self, folder: Path, *, inputs: Sequence[str], max_length: int, cut_side: str = "right", reads: str = "rows"
+    ):
         path = inside(folder, "tokenizer.json")
+        self._reads = reads
         self._inputs, self.max_length = tuple(inputs), max_length
         self._whole = _open(path)
         self._whole.no_truncation()
@@ -62,14 +71,26 @@ class Encoder:
 
         Raises Unreadable when a text is not valid Unicode, or the tokenizer fails on it.
         """
-        found = _run(self._whole, texts)
+        found = _run(self._whole, texts, places=self._reads != "rows")
+        if self._reads != "rows":
+            return self._windows(texts, found)
         lengths = [len(encoding.ids) for encoding in found]
         long = [i for i, length in enumerate(lengths) if length > self.max_length] if truncate else []
         if long:
             for i, encoding in zip(long, _run(self._cutting(), [texts[i] for i in long]), strict=True):
                 found[i] = encoding
-        cut = set(long)
-        return Encoded([self._row(e) for e in found], lengths, [i in cut for i in range(len(found))])
+        return Encoded([self._row(e) for e in found], lengths, [i in set(long) for i in range(len(found))])
+
+    def _windows(self, texts: Sequence[Text], found: Sequence[Any]) -> Encoded:
+        """A question is the first text of a pair, and what it asks about the second."""
+        rows, layouts, lengths = [], [], []
+        for text, encoding in zip(texts, found, strict=True):
+            whole, which = (text, 0) if isinstance(text, str) else (text[1], 1)
+            windows, layout = cut(whole, encoding, self.max_length, which)
+            layouts.append(layout)
+            lengths.append(max(len(window.ids) for window in windows))
+            rows += [self._row(window) for window in windows]
+        return Encoded(rows, lengths, [False] * len(texts), layouts)
 
     def slowest_probe(self) -> float:
         """Seconds for the worst of some short texts that make a badly built tokenizer hang."""
@@ -86,7 +107,13 @@ class Encoder:
     @classmethod
     def of(cls, folder: Path, facts: Mapping[str, Any]) -> "Encoder":
         """The encoder that burnish.json (`facts`) describes."""
-        return cls(folder, inputs=facts["inputs"], max_length=facts["max_length"], cut_side=facts["cut_side"])
+        return cls(
+            folder,
+            inputs=facts["inputs"],
+            max_length=facts["max_length"],
+            cut_side=facts["cut_side"],
+            reads=tasks.from_json(facts["task"]).reads,
+        )
 
     def _cutting(self) -> Any:
         with self._making:
@@ -121,8 +148,11 @@ def _open(path: Path) -> Any:
     return tokenizer
 
 
-def _run(tokenizer: Any, texts: Sequence[Text]) -> list[Any]:
+def _run(tokenizer: Any, texts: Sequence[Text], *, places: bool = False) -> list[Any]:
+    """Encodings; with `places` they know which characters each token stands for."""
     try:
+        if places:
+            return list(tokenizer.encode_batch(list(texts)))
         if len(texts) == 1 and isinstance(texts[0], str) and len(texts[0]) < BRIEF:
             return [tokenizer.encode(texts[0])]
         return list(tokenizer.encode_batch_fast(list(texts)))

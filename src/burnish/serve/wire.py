@@ -12,6 +12,7 @@ import numpy as np
 
 from burnish.errors import nearest
 from burnish.serve.tokens import Text
+from burnish.units import trimmed
 from burnish.words import say
 
 __all__ = ["Asked", "Refusal", "answer_body", "parse", "patience"]
@@ -139,5 +140,5 @@ def answer_body(
         if cut:
             found[i]["truncated"] = True
         if outputs_NC is not None:
-            found[i]["outputs"] = outputs_NC[i].tolist()
+            found[i]["outputs"] = trimmed(outputs_NC[i]).tolist()
     return json.dumps(found, ensure_ascii=False, separators=(",", ":")).encode()

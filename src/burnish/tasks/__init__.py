@@ -7,6 +7,7 @@ Each file holds one frozen dataclass with the members of `burnish.core.Task` and
 import importlib
 import pkgutil
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from burnish.core import Task
@@ -51,4 +52,5 @@ def make(kind: str, labels: tuple[str, ...] = (), pair: bool = False, metric: st
 
 def from_json(facts: Mapping[str, Any]) -> Task:
     """Rebuild a task from what its `to_json` wrote."""
-    return make(facts["name"], tuple(facts["labels"]), facts["pair"], facts["metric"])
+    made = make(facts["name"], tuple(facts["labels"]), facts["pair"], facts["metric"])
+    return replace(made, steps=tuple(map(tuple, facts["steps"]))) if facts.get("steps") else made  # type: ignore[type-var]

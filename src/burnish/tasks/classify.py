@@ -3,6 +3,7 @@
 Shapes: N = rows, C = labels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ class Classify:
     METRICS = ("accuracy", "macro_f1", "f1", "mcc", "auroc", "log_loss", "calibration_error")
     name = KIND
     objective = "cross_entropy"
+    reads = "rows"
 
     def __post_init__(self) -> None:
         if self.metric in ("f1", "auroc") and len(self.labels) != 2:
@@ -46,10 +48,13 @@ class Classify:
         index = {label: i for i, label in enumerate(self.labels)}
         return np.array([index[str(row.target)] for row in rows], dtype=np.int64)
 
+    def read(self, outputs_NC: np.ndarray) -> np.ndarray:
+        return outputs_NC
+
     def answers(self, outputs_NC: np.ndarray) -> list[str]:
         return [self.labels[i] for i in outputs_NC.argmax(1)]
 
-    def decode(self, outputs_NC: np.ndarray) -> list[dict[str, Any]]:
+    def decode(self, outputs_NC: np.ndarray, texts: Sequence[str] = ()) -> list[dict[str, Any]]:
         """What the server answers: the best label and its probability."""
         probability_NC = softmax(outputs_NC)
         best_N = outputs_NC.argmax(1)

@@ -3,6 +3,7 @@
 Shapes: N = rows, C = labels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ class MultiLabel:
     METRICS = ("micro_f1", "macro_f1", "exact_match", "hamming_accuracy", "log_loss")
     name = KIND
     objective = "binary_cross_entropy"
+    reads = "rows"
 
     @property
     def width(self) -> int:
@@ -41,10 +43,13 @@ class MultiLabel:
                 targets_NC[n, index[str(label)]] = 1
         return targets_NC
 
+    def read(self, outputs_NC: np.ndarray) -> np.ndarray:
+        return outputs_NC
+
     def answers(self, outputs_NC: np.ndarray) -> list[tuple[str, ...]]:
         return [tuple(self.labels[c] for c in np.flatnonzero(row_C > 0)) for row_C in outputs_NC]
 
-    def decode(self, outputs_NC: np.ndarray) -> list[dict[str, Any]]:
+    def decode(self, outputs_NC: np.ndarray, texts: Sequence[str] = ()) -> list[dict[str, Any]]:
         """What the server answers: the labels given, and the probability of every label."""
         return [
             {

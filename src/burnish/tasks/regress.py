@@ -3,6 +3,7 @@
 Shapes: N = rows; outputs are [N, 1].
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,16 +30,20 @@ class Regress:
     METRICS = ("pearson", "spearman", "r2", "mae", "rmse")
     name = KIND
     objective = "mean_squared_error"
+    reads = "rows"
     width = 1
 
     def encode(self, rows: Rows) -> np.ndarray:
         """Targets, float32 [N, 1]."""
         return np.array([[float(row.target)] for row in rows], dtype=np.float32)  # type: ignore[arg-type]
 
+    def read(self, outputs_NC: np.ndarray) -> np.ndarray:
+        return outputs_NC
+
     def answers(self, outputs_NC: np.ndarray) -> list[float]:
         return [float(v) for v in outputs_NC[:, 0]]
 
-    def decode(self, outputs_NC: np.ndarray) -> list[dict[str, Any]]:
+    def decode(self, outputs_NC: np.ndarray, texts: Sequence[str] = ()) -> list[dict[str, Any]]:
         return [{"value": round(float(v), 6)} for v in outputs_NC[:, 0]]
 
     def metrics(self, outputs_NC: np.ndarray, targets: np.ndarray) -> dict[str, float]:

@@ -35,7 +35,8 @@ def meet(run: "Run", watch: Watch) -> None:
 def is_plain(run: "Run") -> bool:
     """Whether the training loss is the task's own on equal rows, so that its level means something."""
     changed = any(type(tweak).loss is not Tweak.loss for tweak in run.tweaks)
-    return run.s.objective is None and run.s.weighting is None and not changed
+    equal = run.learn.weights is None and run.learn.smoothing is None
+    return run.s.objective is None and run.s.weighting is None and equal and not changed
 
 
 def broken(run: "Run", loss: float, norm: float, rows_B: np.ndarray) -> Act:

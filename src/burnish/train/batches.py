@@ -14,9 +14,19 @@ import torch
 from torch import Tensor
 
 from burnish.core import Rows
+from burnish.tasks.windows import Layout, cut
 from burnish.train.parts import Batching
 
-__all__ = ["Bucketed", "Encoded", "batch_order", "collate", "encode", "exact_batches", "padding_share"]
+__all__ = [
+    "Bucketed",
+    "Encoded",
+    "batch_order",
+    "collate",
+    "encode",
+    "encode_windows",
+    "exact_batches",
+    "padding_share",
+]
 
 # Rows sorted together, in batches. Large enough that padding nearly vanishes, small enough that
 # the make-up of a batch stays random.
@@ -33,6 +43,28 @@ def encode(tokenizer: Any, rows: Rows, max_length: int) -> Encoded:
     found = tokenizer([row.text for row in rows], pairs, truncation=True, max_length=max_length, padding=False)
     names = [name for name in tokenizer.model_input_names if name in found and name != "attention_mask"]
     return [{name: found[name][i] for name in names} for i in range(len(rows))]
+
+
+def encode_windows(tokenizer: Any, rows: Rows, max_length: int, reads: str) -> tuple[Encoded, list[Layout]]:
+    """Token ids of the windows of all rows, one row's after another's, and where each row's words are in them.
+
+    A question comes before its text.
+    """
+    if not rows:
+        return [], []
+    texts = [row.text for row in rows]
+    first, second = ([row.pair or "" for row in rows], texts) if reads == "answers" else (texts, None)
+    found = tokenizer(first, second, truncation=False, padding=False, verbose=False)
+    with_types = "token_type_ids" in found
+    encoded: Encoded = []
+    layouts = []
+    for row, encoding in zip(rows, found.encodings, strict=True):
+        windows, layout = cut(row.text, encoding, max_length, which=int(reads == "answers"))
+        layouts.append(layout)
+        for window in windows:
+            types = {"token_type_ids": window.type_ids} if with_types else {}
+            encoded.append({"input_ids": window.ids, **types})
+    return encoded, layouts
 
 
 def collate(encoded: Sequence[Mapping[str, list[int]]], pad_id: int) -> dict[str, Tensor]:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from burnish.core import Task
+from burnish.core import FILL, Task
 from burnish.tasks.scores import pearson, softmax
 from burnish.train.parts import Facts
+from burnish.units import IGNORE
 
 __all__ = ["Case", "case_of", "look_at"]
 
@@ -38,7 +39,7 @@ class Case:
 
 
 def case_of(facts: Facts, *, plain: bool, usual: float | None, warmup: float) -> Case:
-    entropy, chance = _levels(facts.task, facts.targets)
+    entropy, chance = _levels(facts.task, _labels(facts.targets))
     return Case(
         steps=facts.steps,
         per_epoch=facts.per_epoch,
@@ -49,13 +50,18 @@ def case_of(facts: Facts, *, plain: bool, usual: float | None, warmup: float) ->
         chance=chance,
         usual=usual,
         warmup=warmup,
-        plain=plain,
+        plain=plain and facts.task.reads != "answers",  # among how many places an answer is sought differs by row
     )
+
+
+def _labels(targets: np.ndarray) -> np.ndarray:
+    """Targets of words as one list of labels; others as they are."""
+    return targets[targets != IGNORE] if targets.ndim == 2 and targets.dtype.kind == "i" else targets
 
 
 def _levels(task: Task, targets: np.ndarray) -> tuple[float, float]:
     """Entropy of the labels and loss of a fresh head."""
-    if task.objective == "cross_entropy":
+    if task.objective in ("cross_entropy", "word_cross_entropy"):
         return _cross(_shares(targets, task.width), targets), math.log(task.width)
     if task.objective == "binary_cross_entropy":
         return _binary(targets.mean(0), targets), math.log(2)
@@ -86,6 +92,8 @@ def look_at(
     accuracy after the best exchange of labels, with `exchange` [[true, said], ...] where that is another.
     """
     task, outputs_NC = facts.task, np.nan_to_num(outputs_NC)
+    if task.reads != "rows":
+        return _of_words(task, facts, outputs_NC, targets, score)
     prior_NC, entropy = _without_reading(facts, targets)
     found: dict[str, Any] = {
         "rows": len(targets),
@@ -100,6 +108,31 @@ def look_at(
     if task.objective == "mean_squared_error":
         found["correlation"] = _finite(pearson(outputs_NC[:, 0].astype(float), targets.reshape(-1).astype(float)))
     return found
+
+
+def _of_words(task: Task, facts: Facts, outputs_NWC: np.ndarray, targets: np.ndarray, score: float) -> dict[str, Any]:
+    """The answer that is best without reading is none at all: no entity, no answer."""
+    nothing, there_NW = np.where(outputs_NWC == FILL, FILL, 0.0), outputs_NWC[:, :, 0] != FILL
+    if task.reads == "words":
+        nothing[there_NW, 0] = 1.0
+        entropy = _levels(task, _labels(facts.targets))[0]
+    else:
+        nothing[:, 0] = 1.0
+        entropy = _places(float((facts.targets[:, 0] == 0).mean()), float(there_NW.sum(1).mean()))
+    return {
+        "rows": len(targets),
+        "score": score,
+        "error": _standard_error(task.metric, score, len(targets)),
+        "baseline": _finite(task.score(nothing, targets)),
+        "entropy": entropy,
+        "one_answer": float(1 - task.flips(outputs_NWC, nothing).mean()),
+    }
+
+
+def _places(none: float, words: float) -> float:
+    """Loss of one who knows how often there is no answer, and takes every word for as likely otherwise."""
+    p = np.clip([none, 1 - none], 1e-6, 1)
+    return float(-(p * np.log(p)).sum() + p[1] * math.log(max(words, 2)))
 
 
 def _without_reading(facts: Facts, targets: np.ndarray) -> tuple[np.ndarray, float]:

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from burnish import models
-from burnish.core import Rows
-from burnish.train.batches import Encoded, batch_order, collate, encode, exact_batches
+from burnish.core import Rows, Task
+from burnish.tasks.windows import of_rows
+from burnish.train.batches import Encoded, batch_order, collate, encode, encode_windows, exact_batches
+from burnish.units import stacked
 
 __all__ = ["model_outputs", "outputs_of_rows", "pad_id_of"]
 
@@ -18,13 +20,19 @@ def pad_id_of(tokenizer: Any) -> int:
     return int(tokenizer.pad_token_id or 0)
 
 
-def outputs_of_rows(model: Any, tokenizer: Any, rows: Rows, max_length: int, *, bf16: bool = False) -> np.ndarray:
-    """Outputs [N, C] as float32, in the order of `rows`."""
-    return model_outputs(model, encode(tokenizer, rows, max_length), pad_id_of(tokenizer), bf16=bf16)
+def outputs_of_rows(
+    model: Any, tokenizer: Any, rows: Rows, max_length: int, *, bf16: bool = False, task: Task | None = None
+) -> np.ndarray:
+    """Outputs [N, C] as float32, in the order of `rows`; [N, W, C] for a task about words, which must be given."""
+    if task is None or task.reads == "rows":
+        return model_outputs(model, encode(tokenizer, rows, max_length), pad_id_of(tokenizer), bf16=bf16)
+    encoded, layouts = encode_windows(tokenizer, rows, max_length, task.reads)
+    found = model_outputs(model, encoded, pad_id_of(tokenizer), bf16=bf16)
+    return models.decoding(model, task).read(of_rows(task.reads, found, layouts))
 
 
 def model_outputs(model: Any, encoded: Encoded, pad_id: int, *, bf16: bool = False, size: int = 32) -> np.ndarray:
-    """Outputs [N, C] of encoded rows.
+    """Outputs [N, C] of encoded rows; [N, S, C] where the model answers for each token, FILL after a row's last.
 
     A model with dynamically quantized layers is fed rows of equal length only: its scales are taken over
     everything a row holds, and padding must not be part of that.
@@ -39,7 +47,7 @@ def model_outputs(model: Any, encoded: Encoded, pad_id: int, *, bf16: bool = Fal
             inputs = {k: v.to(device) for k, v in collate([encoded[i] for i in batch], pad_id).items()}
             outputs = model(**inputs).logits.float().cpu().numpy()
             found.update(zip(batch.tolist(), outputs, strict=True))
-    return np.stack([found[i] for i in range(len(encoded))])
+    return stacked([found[i] for i in range(len(encoded))], lengths_N)
 
 
 @contextlib.contextmanager

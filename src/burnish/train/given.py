@@ -10,15 +10,18 @@ import torch
 from torch import nn
 
 from burnish.core import Task
+from burnish.tasks.windows import Layout, of_rows
 from burnish.train.batches import Bucketed, Encoded
 from burnish.train.clip import ByNorm
+from burnish.train.objective import words_in
 from burnish.train.optimizer import FusedAdamW
 from burnish.train.parts import Batching, Clip, Facts, Objective, Optimizer, Rates, Schedule, Weighting
 from burnish.train.scale import Scale
 from burnish.train.schedule import ToZero
+from burnish.train.texts import Texts
 from burnish.train.watch import Watch
 
-__all__ = ["Data", "Settings", "Trained", "facts_of", "standard", "weights_of"]
+__all__ = ["Data", "Settings", "Trained", "Whole", "facts_of", "standard", "weights_of"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Settings:
     lr: float  # peak learning rate
     epochs: int
     batch_size: int  # rows an optimizer step
+    steps: int | None = None  # optimizer steps, whole epochs or not; `epochs` then only says how often to evaluate
     accumulate: int = 1  # micro-batches a batch is cut into; changes memory, never the result; 0: find by trying
     warmup: float = 0.1  # share of all steps
     weight_decay: float = 0.01
@@ -48,18 +52,48 @@ class Settings:
 
 @dataclass(frozen=True)
 class Data:
-    """Encoded rows with their targets, as `task.encode` gives them."""
+    """Encoded rows with their targets, as `task.encode` gives them.
+
+    Where words are read, a row may be cut into several windows, which then are what is encoded: `targets` are those of
+    their tokens, `ids` those of their rows, and `whole` says how to come back to rows.
+    """
 
     encoded: Encoded
     targets: np.ndarray
     ids: Sequence[str] = ()  # names of the rows, for people
+    whole: "Whole | None" = None
+    texts: Texts | None = None  # what they were made of, where it is known
+    weights: np.ndarray | None = None  # how much each counts, float32 [N]; None: alike
+    smoothing: np.ndarray | None = None  # share of each label that goes to all, float32 [N]; None: nothing of any
 
     @functools.cached_property
     def lengths(self) -> np.ndarray:
         return np.array([len(row["input_ids"]) for row in self.encoded])
 
+    def some(self, rows: np.ndarray) -> "Data":
+        """Only these rows; those of texts that were cut into windows are windows."""
+        return Data(
+            [self.encoded[i] for i in rows],
+            self.targets[rows],
+            texts=self.texts and self.texts.of(rows.tolist()),
+            weights=None if self.weights is None else self.weights[rows],
+            smoothing=None if self.smoothing is None else self.smoothing[rows],
+        )
+
     def named(self, rows: np.ndarray) -> list[str]:
         return [self.ids[i] if self.ids else str(i) for i in rows.tolist()]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Rows that were cut into windows."""
+
+    layouts: Sequence[Layout]
+    targets: np.ndarray  # of the rows, as `task.encode` gives them
+
+    def outputs(self, task: Task, windows_NSC: np.ndarray) -> np.ndarray:
+        """Outputs of windows as outputs of rows, [N, W, C]."""
+        return task.read(of_rows(task.reads, windows_NSC, self.layouts))
 
 
 @dataclass(frozen=True)
@@ -74,13 +108,14 @@ def facts_of(task: Task, learn: Data, s: Settings, scale: Scale, seed: int, devi
     return Facts(
         task=task,
         targets=standard(learn.targets, scale),
-        steps=per_epoch * s.epochs,
+        steps=per_epoch * s.epochs if s.steps is None else s.steps,
         per_epoch=per_epoch,
         batch_size=s.batch_size,
         lr=s.lr,
         seed=seed,
         device=device,
         scale=scale,
+        texts=learn.texts,
     )
 
 
@@ -89,7 +124,14 @@ def standard(targets: np.ndarray, scale: Scale) -> np.ndarray:
     return targets if scale == Scale() else (targets - scale.mean) / scale.std
 
 
-def weights_of(weighting: Weighting | None, task: Task, targets: np.ndarray) -> np.ndarray:
-    """Weights of the rows, float32 [N]."""
-    made = np.ones(len(targets)) if weighting is None else weighting.weights(task, targets)
+def weights_of(
+    weighting: Weighting | None, task: Task, targets: np.ndarray, own_N: np.ndarray | None = None
+) -> np.ndarray:
+    """Weights of the rows, float32 [N]: what they ask for, 1 on average, times what a weighting and they say."""
+    asked_N = words_in(task.objective, targets)
+    made = asked_N / max(asked_N.mean(), 1e-9)
+    if weighting is not None:
+        made = made * weighting.weights(task, targets)
+    if own_N is not None:
+        made = made * own_N
     return np.asarray(made, dtype=np.float32)

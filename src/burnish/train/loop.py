@@ -37,6 +37,7 @@ from burnish.train.optimizer import grouped
 from burnish.train.parts import Facts, Objective
 from burnish.train.scale import Scale, fit_scale
 from burnish.train.schedule import rate
+from burnish.train.smooth import smoothed_rows
 from burnish.train.told import notes_of
 from burnish.train.tweak import Batch, Loss, Tweak, inputs_of
 from burnish.words import say
@@ -69,11 +70,11 @@ def train(
     device = next(model.parameters()).device
     scale = fit_scale(task, learn.targets)
     scale.unfold(model, task.width)
-    if device.type == "cpu":
-        compact(model, _ids(learn.encoded, valid.encoded))
-        cheap_dropout(model)
     facts = facts_of(task, learn, settings, scale, seed, device)
     live = [tweak.begin(facts) for tweak in tweaks]
+    if device.type == "cpu":
+        compact(model, _ids(learn.encoded, valid.encoded).union(*(tweak.ids() for tweak in live)))
+        cheap_dropout(model)
     torch.manual_seed(seed)  # what a tweak draws in `prepare` depends on the seed alone
     for tweak in live:
         model = tweak.prepare(model)
@@ -114,9 +115,10 @@ class Run:
         self.optimizer = settings.optimizer.make(grouped(model, settings.weight_decay, settings.rates), settings.lr)
         for tweak in tweaks:
             tweak.bind(self.optimizer)
-        self.loss = _nested((settings.objective or Plain(self.task.objective)).begin(facts), tweaks)
+        objective = (settings.objective or Plain(self.task.objective)).begin(facts)
+        self.loss = _nested(objective, self.task.objective, tweaks)
         self.targets = torch.from_numpy(facts.targets)
-        self.weights_N = weights_of(settings.weighting, self.task, learn.targets)
+        self.weights_N = weights_of(settings.weighting, self.task, learn.targets, learn.weights)
         self.loss_scale = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         self.noise = NoiseMeter(settings.batching.measure_every)
         self.seed, self.epoch, self.position, self.step, self.taken = facts.seed, 0, 0, 0, 0
@@ -139,6 +141,7 @@ class Run:
         with self._places() as self.places:
             moments.resume(self, desk().folder)
             self.check_ranks()
+            self.enter()
             self.tell_memory()
             start = saved = time.monotonic()
             gap = MIN_GAP
@@ -147,7 +150,8 @@ class Run:
                 self.find_accumulate()
             if self.s.watch:
                 acting.meet(self, self.s.watch)
-            while self.epoch < self.s.epochs and not self.stopped:
+            while not self.over() and not self.stopped:
+                self.enter()
                 self.some_rows(self.order(self.seed, self.epoch))
                 now = time.monotonic()
                 if now - saved > gap:
@@ -159,19 +163,33 @@ class Run:
     def some_rows(self, order: list[np.ndarray]) -> None:
         """One step, and what is due after it."""
         count = min(self.s.batching.grown(self.diary.noise, self.s.batch_size), len(order) - self.position)
-        before = self.position
+        before, step = self.position, self.step
         rows_B = np.concatenate(order[before : before + count])
         if acting.obey(self, self.one_step(rows_B, count)):
             return
         self.position += count
         self.taken += len(rows_B)
         late = ranks.any_of(desk().seconds_left() < 0)
-        if late or _passes(before, self.position, len(order), self.s.evals_per_epoch):
+        if self.s.steps is None:
+            due = _passes(before, self.position, len(order), self.s.evals_per_epoch)
+        else:
+            due = _passes(step, self.step, self.s.steps, self.s.evals_per_epoch * self.s.epochs)
+        if late or due:
             self.evaluate(self.epoch + self.position / len(order), late=late)
         if late:
             self.stopped = say("the time was used up")
         if self.position >= len(order):
             self.epoch, self.position = self.epoch + 1, 0
+
+    def enter(self) -> None:
+        """Tell the tweaks which epoch it is, where it is another than before."""
+        if getattr(self, "_entered", None) != self.epoch:
+            for tweak in self.tweaks:
+                tweak.before_epoch(self.epoch)
+            self._entered = self.epoch
+
+    def over(self) -> bool:
+        return self.epoch >= self.s.epochs if self.s.steps is None else self.step >= self.s.steps
 
     def one_step(self, rows_B: np.ndarray, merged: int = 1) -> Acts:
         # Seeded a step at a time: dropout depends on (seed, step) alone, so nothing has to be restored.
@@ -207,8 +225,12 @@ class Run:
 
     def set_rate(self, rows: int, merged: int) -> float:
         """Set and return the rate. Merged batches have less noise: Adam's rate goes with the root of their number."""
-        total = len(self.learn.encoded) * self.s.epochs
-        share = rate(self.taken / total, rows / total, self.warmup, self.s.schedule, self.diary.scores())
+        if self.s.steps is None:
+            total = len(self.learn.encoded) * self.s.epochs
+            done, width = self.taken / total, rows / total
+        else:
+            done, width = self.step / self.s.steps, 1 / self.s.steps
+        share = rate(done, width, self.warmup, self.s.schedule, self.diary.scores())
         ramp = min(1.0, (self.step - self.ramp_from + 1) / moments.RAMP)
         lr = self.s.lr * share * self.rate_factor * ramp * math.sqrt(merged)
         for group in self.optimizer.param_groups:
@@ -272,6 +294,8 @@ class Run:
         made = collate([self.learn.encoded[i] for i in rows_B], self.pad_id)
         rows = torch.from_numpy(np.asarray(rows_B))
         made |= {"targets": self.targets[rows], "rows": rows, "weights": torch.from_numpy(self.weights_N[rows_B])}
+        if self.learn.smoothing is not None:
+            made["smoothing"] = torch.from_numpy(self.learn.smoothing[rows_B])
         return {name: value.to(self.device) for name, value in made.items()}
 
     def layer_norms(self) -> dict[str, float]:
@@ -317,7 +341,8 @@ class Run:
                 self.stopped = say("no better score for {n} evaluations", n=self.stale)
         if self.s.watch:
             stopped = bool(self.stopped)
-            ends = {"stopped": stopped, "last": stopped or late or epoch >= self.s.epochs}
+            last = epoch >= self.s.epochs if self.s.steps is None else self.over()
+            ends = {"stopped": stopped, "last": stopped or late or last}
             acts = self.s.watch.evaluated(self.diary, self.judge.facts(outputs_NC) | ends)
             if better and self.s.watch.acts:
                 moments.keep(self)
@@ -366,9 +391,13 @@ class Run:
             yield desk().folder or Path(scratch)
 
 
-def _nested(objective: Objective, tweaks: Sequence[Tweak]) -> Loss:
+def _nested(objective: Objective, kind: str, tweaks: Sequence[Tweak]) -> Loss:
     def plain(model: nn.Module, batch: Batch) -> Tensor:
-        loss_B = objective.rows(model(**inputs_of(batch)).logits.float(), batch["targets"])
+        outputs = model(**inputs_of(batch)).logits.float()
+        if "smoothing" in batch:
+            loss_B = smoothed_rows(objective, kind, outputs, batch["targets"], batch["smoothing"])
+        else:
+            loss_B = objective.rows(outputs, batch["targets"])
         return (loss_B * batch["weights"]).sum()
 
     loss: Loss = plain

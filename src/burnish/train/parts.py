@@ -14,7 +14,7 @@ Shapes: N = rows of the data, B = rows of a batch, C = outputs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from torch import Tensor, nn
 
 from burnish.core import Task
 from burnish.train.scale import Scale
+
+if TYPE_CHECKING:  # it knows how batches are made, which are parts themselves
+    from burnish.train.texts import Texts
 
 __all__ = ["Batching", "Clip", "Facts", "Group", "Objective", "Optimizer", "Part", "Rates", "Schedule", "Weighting"]
 
@@ -39,6 +42,7 @@ class Facts:
     seed: int
     device: torch.device
     scale: Scale = field(default_factory=Scale)  # from standard units to those of the data
+    texts: "Texts | None" = None  # of those rows; None where only their tokens are known
 
 
 class Part:

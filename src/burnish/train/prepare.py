@@ -12,19 +12,31 @@ from burnish.core import Rows, Task, Work, name_of
 from burnish.errors import UsageError, nearest, problem
 from burnish.measure.machine import bf16_is_native
 from burnish.models import longest
+from burnish.tasks.answer import words_of
+from burnish.tasks.windows import answer_targets, word_targets
 from burnish.train import fp8, memory
-from burnish.train.batches import Bucketed, encode
+from burnish.train.batches import Bucketed, encode, encode_windows
 from burnish.train.clip import ByNorm
 from burnish.train.defaults import choose, choose_length
 from burnish.train.doctor import doctor_for
-from burnish.train.given import Data, Settings
+from burnish.train.given import Data, Settings, Whole
 from burnish.train.optimizer import FusedAdamW
 from burnish.train.parts import Batching, Clip, Objective, Optimizer, Rates, Schedule, Weighting
 from burnish.train.schedule import ToZero
+from burnish.train.texts import Texts
 from burnish.train.tweak import Tweak
 from burnish.words import say
 
-__all__ = ["Wishes", "bounded", "encode_work", "length_for", "precision_for", "settings_for"]
+__all__ = [
+    "Wishes",
+    "bounded",
+    "data_of",
+    "encode_work",
+    "length_for",
+    "one_answer_a_row",
+    "precision_for",
+    "settings_for",
+]
 
 PRECISIONS = ("fp32", "bf16", "fp16", "fp8")
 # A rate further than this factor from its own method's is nearer to that of the other, 10 times off.
@@ -97,11 +109,16 @@ def settings_for(work: Work, wishes: Wishes) -> tuple[Settings, int, list[str]]:
     max_length, why_length = length_for(work, wishes.max_length)
     epochs = usual.epochs if wishes.epochs is None else wishes.epochs
     batch_size = usual.batch_size if wishes.batch_size is None else wishes.batch_size
-    warmup = _warmup(usual.warmup if wishes.warmup is None else wishes.warmup, len(work.train), batch_size, epochs)
+    steps: int | None = getattr(wishes, "steps", None)  # only tune/finetune has it
+    if steps is not None and wishes.epochs is None:
+        epochs = max(1, math.ceil(steps * batch_size / len(work.train)))
+    planned = math.ceil(len(work.train) / batch_size) * epochs if steps is None else steps
+    warmup = _warmup(usual.warmup if wishes.warmup is None else wishes.warmup, planned)
     settings = Settings(
         lr=usual.lr * relative if asked is None else asked,
         epochs=epochs,
         batch_size=batch_size,
+        steps=steps,
         accumulate=0 if isinstance(wishes.accumulate, str) else wishes.accumulate,  # auto: see train.microbatch
         warmup=warmup,
         weight_decay=wishes.weight_decay,
@@ -144,9 +161,9 @@ def _astray(lr: float, full: float, wishes: Wishes) -> list[str]:
     return []
 
 
-def _warmup(wish: float, rows: int, batch_size: int, epochs: int) -> float:
+def _warmup(wish: float, steps: int) -> float:
     """As a share of all steps; 1 and more is a number of steps."""
-    return wish if wish < 1 else wish / (math.ceil(rows / batch_size) * epochs)
+    return wish if wish < 1 else wish / steps
 
 
 def _following(schedule: Schedule | None, optimizer: Optimizer) -> Schedule:
@@ -203,19 +220,63 @@ def bounded(tokenizer: Any, max_length: int) -> Any:
 
 
 def encode_work(work: Work, max_length: int) -> tuple[Data, Data]:
-    return _data(work.tokenizer, work.task, work.train, max_length), _data(
-        work.tokenizer, work.task, work.valid, max_length
-    )
+    learn, valid = (data_of(work, rows, max_length) for rows in (work.train, work.valid))
+    return replace(learn, texts=Texts(work.tokenizer, work.train, max_length)), valid
+
+
+def data_of(work: Work, rows: Rows, max_length: int) -> Data:
+    """Rows as the model of `work` reads them, with their targets; what is cut into windows is several rows."""
+    return _data(work.tokenizer, work.task, rows, max_length)
 
 
 def _data(tokenizer: Any, task: Task, rows: Rows, max_length: int) -> Data:
-    return Data(encode(tokenizer, rows, max_length), task.encode(rows), [row.id for row in rows])
+    if task.reads != "rows":
+        return _windows(tokenizer, task, rows, max_length)
+    own = Data(encode(tokenizer, rows, max_length), task.encode(rows), [row.id for row in rows])
+    return replace(own, weights=_uneven([row.weight for row in rows], 1), smoothing=_smoothing(rows))
+
+
+def _windows(tokenizer: Any, task: Task, rows: Rows, max_length: int) -> Data:
+    encoded, layouts = encode_windows(tokenizer, rows, max_length, task.reads)
+    ids = [row.id for row, layout in zip(rows, layouts, strict=True) for _ in range(layout.windows)]
+    targets = task.encode(rows)
+    if task.reads == "words":
+        own = word_targets(layouts, targets, [len(window["input_ids"]) for window in encoded])
+    else:
+        own = answer_targets(layouts, [words_of(row.text, row.target) for row in rows])
+    which = np.repeat(np.arange(len(rows)), [layout.windows for layout in layouts])
+    weights, smoothing = (_uneven([row.weight for row in rows], 1), _smoothing(rows))
+    return Data(
+        encoded,
+        own,
+        ids,
+        Whole(layouts, targets),
+        weights=None if weights is None else weights[which],
+        smoothing=None if smoothing is None else smoothing[which],
+    )
+
+
+def one_answer_a_row(task: Task, name: str) -> None:
+    """Raises UsageError for a task about words, which technique `name` cannot do."""
+    if task.reads != "rows":
+        given = say("{name} for {task}", name=name, task=task.name)
+        raise UsageError(problem(given, say("a task with one answer a row"), say("leave {name} out", name=name)))
+
+
+def _smoothing(rows: Rows) -> np.ndarray | None:
+    return _uneven([row.smoothing for row in rows], 0)
+
+
+def _uneven(values: list[float], usual: float) -> np.ndarray | None:
+    """float32 [N]; None when all are as usual, which costs nothing then."""
+    return None if all(value == usual for value in values) else np.array(values, dtype=np.float32)
 
 
 def _check(s: Settings) -> None:
     for name, value, good, expected in (
         ("lr", s.lr, s.lr > 0, "above 0"),
         ("epochs", s.epochs, s.epochs >= 1, "1 or more"),
+        ("steps", s.steps, s.steps is None or s.steps >= 1, "1 or more"),
         ("batch_size", s.batch_size, s.batch_size >= 1, "1 or more"),
         ("accumulate", s.accumulate, 0 <= s.accumulate <= s.batch_size, f"1..{s.batch_size}, the batch size, or auto"),
         (

@@ -86,18 +86,18 @@ def add_up(parameters: Sequence[nn.Parameter]) -> None:
             dist.all_reduce(parameter.grad)
 
 
-def spread(count: int, width: int, compute: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Rows 0..count of a float32 array [count, width]: each rank computes its own, and all get all.
+def spread(count: int, shape: tuple[int, ...], compute: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Rows 0..count of a float32 array [count, *shape]: each rank computes its own, and all get all.
 
-    `compute` takes row numbers [M] and gives their rows [M, width].
+    `compute` takes row numbers [M] and gives their rows, [M, *shape].
     """
     rows_N = np.arange(count)
     if not _many():
         return compute(rows_N)
-    mine_M, found_NW = mine(rows_N), torch.zeros(count, width)
+    mine_M, found_N = mine(rows_N), torch.zeros(count, *shape)
     if len(mine_M):
-        found_NW[torch.from_numpy(mine_M)] = torch.from_numpy(compute(mine_M))
-    return _reduced(found_NW).numpy()
+        found_N[torch.from_numpy(mine_M)] = torch.from_numpy(compute(mine_M))
+    return _reduced(found_N).numpy()
 
 
 def _reduced(values: Tensor, how: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> Tensor:

@@ -1,6 +1,6 @@
 """The seam inside training: LoRA, R-Drop, distillation and their like are tweaks, each in its own file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,11 @@ from burnish.train.parts import Facts, Part
 __all__ = ["Batch", "Loss", "Need", "Remember", "Tweak", "inputs_of"]
 
 # input_ids, attention_mask, ... [B, S]; "targets"; "rows": the row numbers in work.train, int64 [B];
-# "weights": how much each row counts, float32 [B].
+# "weights": how much each row counts, float32 [B]; "smoothing", where any row has some: see train.smooth, float32 [B].
 Batch = Mapping[str, Tensor]
 # Returns the loss summed over the rows of the batch, a scalar.
 Loss = Callable[[nn.Module, Batch], Tensor]
-NOT_INPUTS = ("targets", "rows", "weights")
+NOT_INPUTS = ("targets", "rows", "weights", "smoothing")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,10 @@ class Tweak(Part):
         """The live object for one run; called before `prepare`."""
         return self
 
+    def ids(self) -> Iterable[int]:
+        """Token ids that it will show the model beside those of the rows; asked before `prepare`."""
+        return ()
+
     def prepare(self, model: nn.Module) -> nn.Module:
         return model
 
@@ -54,6 +58,9 @@ class Tweak(Part):
 
         Each group has the rate of now in "lr".
         """
+
+    def before_epoch(self, epoch: int) -> None:
+        """Called before the first batch of an epoch, which counts from 0, and when a run goes on within one."""
 
     def before_step(self, model: nn.Module, step: int) -> None:
         """Called before the forward pass of each optimizer step; `step` counts from 0."""

@@ -41,9 +41,9 @@ class ClassWeights(Weighting):
 
     def weights(self, task: Task, targets: np.ndarray) -> np.ndarray:
         require(
-            task.objective != "mean_squared_error",
-            say("tune/class_weights for a task whose targets are numbers"),
-            say("a task with labels"),
+            task.objective in ("cross_entropy", "binary_cross_entropy"),
+            say("tune/class_weights for {task}", task=task.name),
+            say("a task whose rows have labels"),
             say("leave weighting out; tune/huber is for outliers"),
         )
         weight_N = weights_of(rows_alike(targets), self.of, self.beta)

@@ -28,6 +28,7 @@ import numpy as np
 
 from burnish import catalog
 from burnish.core import Desk, Rng, Row, Step, Work, desk, lend
+from burnish.data.family import parted
 from burnish.errors import BurnishError, UsageError, problem
 from burnish.runs import read_json, write_json
 from burnish.train.evaluate import outputs_of_rows
@@ -84,6 +85,8 @@ class FewRows:
         n, first = len(work.train), self.rivals[0]
         if len(self.rivals) == 1:
             return say("{rival}: it has no rival", rival=first)
+        if work.task.reads != "rows":
+            return say("{rival} alone: its rivals learn one answer a row", rival=first)
         if n > self.most:
             return say("{rival} alone: {n} rows, more than {most}", rival=first, n=n, most=self.most)
         return say("{rival} alone: the time was used up", rival=first) if desk().seconds_left() < 0 else ""
@@ -104,7 +107,7 @@ class FewRows:
 
     def _crossed(self, contest: "_Contest", work: Work) -> Table:
         """Every rival on all folds but one, for each fold, until they can be told apart or half of the time is gone."""
-        pool = [*work.train, *work.valid]
+        pool, children = parted([*work.train, *work.valid])  # nobody is measured on made rows
         answers, until, longest = Answers(work.task.encode(pool)), time.monotonic() + desk().seconds_left() / 2, 0.0
         for turn in range(self.repeats * self.folds):
             repeat, fold = divmod(turn, self.folds)
@@ -113,7 +116,7 @@ class FewRows:
                 break
             part_N = deal(answers.targets, self.folds, np.random.default_rng([contest.seed, repeat]))
             held_N = np.flatnonzero(part_N == fold)
-            inner = _without(work, pool, set(held_N.tolist()), contest.seed + turn)
+            inner = _without(work, pool, children, set(held_N.tolist()), contest.seed + turn)
             for i in contest.standing():
                 left = len(self.rivals) - i
                 share = (0.8 * (turn + i / len(self.rivals)) / (self.repeats * self.folds), 0.0)
@@ -182,16 +185,22 @@ def _built(rival: str) -> Step:
 
 
 def _outputs(made: Work, rows: Any) -> np.ndarray:
-    return outputs_of_rows(made.model, made.tokenizer, rows, made.tokenizer.model_max_length)
+    return outputs_of_rows(made.model, made.tokenizer, rows, made.tokenizer.model_max_length, task=made.task)
 
 
-def _without(work: Work, pool: list[Row], held: set[int], seed: int) -> Work:
-    """`work` with the rows of `pool` that are not held out, dealt into training and validation rows in like shares."""
+def _without(work: Work, pool: list[Row], children: list[Row], held: set[int], seed: int) -> Work:
+    """`work` with the rows of `pool` that are not held out, dealt into training and validation rows in like shares.
+
+    Rows made from others are where their original is learned from, and nowhere else.
+    """
     rest = [row for n, row in enumerate(pool) if n not in held]
     parts = max(2, round(len(pool) / len(work.valid)))
     part_N = deal(work.task.encode(rest), parts, np.random.default_rng(seed))
     train = [row for row, part in zip(rest, part_N, strict=True) if part]
-    return replace(work, train=train, valid=[row for row, part in zip(rest, part_N, strict=True) if not part])
+    valid = [row for row, part in zip(rest, part_N, strict=True) if not part]
+    away = {row.id for row in pool} - {row.id for row in train}
+    made = [row for row in children if row.parent not in away]
+    return replace(work, train=[*train, *made], valid=valid)
 
 
 def _desk_for(place: str, name: str, share: tuple[float, float], seconds: float) -> Desk:

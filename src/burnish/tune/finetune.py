@@ -30,6 +30,7 @@ class FineTune:
 
     lr: float | Literal["auto"] | None = None  # peak learning rate; auto looks for it, as far as time allows
     epochs: int | None = None
+    steps: int | None = None  # optimizer steps, whole epochs or not; epochs then only says how often it is evaluated
     batch_size: int | None = None  # rows an optimizer step
     accumulate: int | Literal["auto"] = 1  # micro-batches a step is cut into: less memory, same result; auto tries
     optimizer: Optimizer | None = None  # such as lion; None is AdamW

@@ -24,12 +24,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from burnish.core import Rng, Task, Work, desk
+from burnish.core import Rng, Task, Work, desk, name_of
 from burnish.errors import UsageError, problem
 from burnish.train.evaluate import pad_id_of
 from burnish.train.given import Data
 from burnish.train.objective import loss_sum
-from burnish.train.prepare import bounded, encode_work, length_for
+from burnish.train.prepare import bounded, encode_work, length_for, one_answer_a_row
 from burnish.train.scale import head_of
 from burnish.tune._reading import READINGS, all_features, features, readings, reshape
 from burnish.words import say
@@ -54,6 +54,7 @@ class Frozen:
             raise UsageError(problem(given, say("above 0"), "--with tune/frozen:strength=0.01"))
 
     def __call__(self, work: Work, rng: Rng) -> Work:
+        one_answer_a_row(work.task, name_of(self))
         begin = time.monotonic()
         max_length, why = length_for(work, self.max_length)
         learn, valid = encode_work(work, max_length)

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from burnish.train.parts import Facts
 from burnish.train.tweak import Batch, Loss, Need, Remember, Tweak
 from burnish.tune._require import require
+from burnish.units import IGNORE
 from burnish.words import say
 
 __all__ = ["RDrop", "divergence"]
@@ -57,7 +58,7 @@ class _Live(Tweak):
         labels = inner(said, {name: torch.cat([value, value]) for name, value in batch.items()}) / 2
         first_BC, second_BC = said.outputs_BC.float().chunk(2)
         _answer_once(model, len(batch["targets"]))
-        apart = (divergence(self.objective, first_BC, second_BC) * batch["weights"]).sum()
+        apart = (divergence(self.objective, first_BC, second_BC, batch["targets"]) * batch["weights"]).sum()
         self.seen += torch.stack([apart.detach(), batch["weights"].sum()]).double()
         return labels + self.alpha * apart
 
@@ -77,18 +78,26 @@ class _Live(Tweak):
         return found
 
 
-def divergence(objective: str, a_BC: Tensor, b_BC: Tensor) -> Tensor:
+def divergence(objective: str, a_BC: Tensor, b_BC: Tensor, targets: Tensor | None = None) -> Tensor:
     """How far two outputs for the same rows are apart, [B]: the mean of KL(a || b) and KL(b || a).
 
     Written as sum (p - q) (ln p - ln q) / 2, which is that mean; for a two-way label ln p - ln q becomes the
-    difference of the outputs.
+    difference of the outputs. Of outputs a token [B, S, C], the mean over those that have a label in `targets`; of the
+    two ends of an answer [B, S, 2], over places.
     """
+    if objective == "span_cross_entropy":
+        return divergence("word", a_BC.transpose(1, 2), b_BC.transpose(1, 2)).mean(1)
+    if objective == "word_cross_entropy":
+        assert targets is not None
+        there_BS = targets[:, : a_BC.shape[1]] != IGNORE
+        apart_BS = divergence("word", a_BC, b_BC) * there_BS
+        return apart_BS.sum(1) / there_BS.sum(1).clamp(min=1)
     if objective == "mean_squared_error":
         return (a_BC - b_BC).square().mean(1)
     if objective == "binary_cross_entropy":
         return ((a_BC.sigmoid() - b_BC.sigmoid()) * (a_BC - b_BC)).mean(1) / 2
     log_p_BC, log_q_BC = F.log_softmax(a_BC, -1), F.log_softmax(b_BC, -1)
-    return ((log_p_BC.exp() - log_q_BC.exp()) * (log_p_BC - log_q_BC)).sum(1) / 2
+    return ((log_p_BC.exp() - log_q_BC.exp()) * (log_p_BC - log_q_BC)).sum(-1) / 2
 
 
 def _answer_once(model: nn.Module, rows: int) -> None:

@@ -1,6 +1,7 @@
 """torch itself, on the CPU or on a GPU where there is one: any model that transformers runs.
 
-The artifact is a plain transformers folder: `AutoModelForSequenceClassification.from_pretrained` reads it.
+The artifact is a plain transformers folder: `AutoModelForSequenceClassification.from_pretrained` (or that of another
+head) reads it.
 """
 
 import contextlib
@@ -53,22 +54,23 @@ def build(model: Any, tokenizer: Any, folder: Path, *, precision: str, max_lengt
 def load(folder: Path, *, threads: int, callers: int = 1) -> Predictor:
     """Uses the GPU if torch sees one. `threads` holds for the whole process, since torch has one pool."""
     import torch
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig
 
-    from burnish.models import quiet
+    from burnish.models import auto_class, quiet, with_logits
 
     inside(folder, FILE)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(threads)
     try:
         with quiet():
-            model = AutoModelForSequenceClassification.from_pretrained(
+            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            model = auto_class(config).from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype="auto"
             )
     except (OSError, ValueError, RuntimeError) as error:
         given = say("{folder} cannot be loaded by transformers: {line}", folder=folder, line=str(error).splitlines()[0])
         raise DataError(problem(given, say("a whole artifact"), say("copy the artifact again"))) from error
-    model = model.to(device).eval()
+    model = with_logits(model).to(device).eval()
     with contextlib.suppress(ValueError, AttributeError):
         model.set_attn_implementation("sdpa")
 

@@ -179,7 +179,7 @@ def _some(bench: Bench, steps: int, seed: int) -> tuple[Data, int]:
     if wanted >= rows:
         return bench.learn, round(wanted / rows)
     drawn = np.sort(np.random.default_rng([seed, steps]).choice(rows, wanted, replace=False))
-    return Data([bench.learn.encoded[i] for i in drawn], bench.learn.targets[drawn]), 1
+    return bench.learn.some(drawn), 1
 
 
 def _run(
