@@ -64,7 +64,7 @@ def by_cnn(train: list[Row], known: list[Row], test: list[Row], task: Any, steps
     words = sorted({word for row in [*known, *train] for word in row.text.lower().split()})
     number = {word: i for i, word in enumerate(words, 2)}
     model = Cnn(len(words) + 2, len(task.labels))
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     encoded = [[number.get(word, 1) for word in row.text.lower().split()] for row in train]
     targets, order = torch.from_numpy(task.encode(train)), []
     for _ in range(steps):

@@ -303,6 +303,14 @@ def test_a_swap_keeps_the_words() -> None:
     assert RandomSwap(alpha=1.0).edits(Row("r", "buffalo Buffalo buffalo buffalo"), Random(0)) == []
 
 
+def test_a_swap_that_nobody_sees_is_none() -> None:
+    """十十 and 十 side by side read the same the other way round."""
+    step("random_swap")
+    for seed in range(40):
+        row = Row("r", "！一有年十年在三不十十十！")
+        sound(row, RandomSwap(alpha=0.3).edits(row, Random(seed)))
+
+
 def test_neighbours_touch() -> None:
     near = neighbours("qwerty")
     assert set(near["g"]) == set("ftyhbv")

@@ -16,7 +16,7 @@ Shapes: none; see _edits.py.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from burnish.augment._edits import Edit
+from burnish.augment._edits import Edit, apply
 from burnish.augment._filters import checked
 from burnish.augment._rows import grown
 from burnish.augment._words import Word, check_share, free, how_many, kept, like, ready, words
@@ -55,7 +55,9 @@ class RandomSwap:
         # Two more than are needed, for words that meet their like.
         for a, b in _pairs(rng.sample(loose, min(len(loose), 2 * pairs + 2)))[:pairs]:
             made += [_moved(b, a, found[0]), _moved(a, b, found[0])]
-        return sorted(made)
+        made.sort()
+        # Words that stand side by side without a space may read the same the other way round: 十 and 十十.
+        return made if apply(row.text, made) != row.text else []
 
 
 def _pairs(mixed: Sequence[Word]) -> list[tuple[Word, Word]]:

@@ -25,7 +25,7 @@ from burnish.core import Work, desk
 from burnish.errors import UsageError, problem
 from burnish.train.batches import collate, exact_batches
 from burnish.train.evaluate import evaluating, pad_id_of
-from burnish.train.prepare import data_of
+from burnish.train.prepare import encoded_of
 from burnish.words import say
 
 __all__ = ["Batch", "Inputs", "calibration", "sweep"]
@@ -52,7 +52,7 @@ def calibration(work: Work, rows: int, rng: random.Random) -> list[dict[str, Ten
     drawn = rng.sample(list(work.train), min(rows, len(work.train)))
     if not drawn:
         raise UsageError(problem(say("there are no training rows"), say("some rows"), say("compress/round_weights")))
-    encoded = data_of(work, drawn, models.longest(work.model, work.tokenizer)).encoded
+    encoded = encoded_of(work.tokenizer, work.task, drawn, models.longest(work.model, work.tokenizer))
     order = exact_batches(np.array([len(row["input_ids"]) for row in encoded]), SIZE)
     return [collate([encoded[i] for i in batch], pad_id_of(work.tokenizer)) for batch in order]
 

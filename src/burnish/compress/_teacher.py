@@ -22,12 +22,12 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from burnish import models
-from burnish.core import FILL, Rows, Task, Work, desk
+from burnish.core import FILL, Rows, Task, desk
 from burnish.errors import UsageError, problem
 from burnish.runs import write_bytes
 from burnish.train.batches import Encoded, collate, exact_batches
 from burnish.train.evaluate import evaluating, pad_id_of
-from burnish.train.prepare import data_of
+from burnish.train.prepare import encoded_of
 from burnish.words import say
 
 __all__ = ["Teacher", "listening", "outputs_of_saved", "padded"]
@@ -180,8 +180,7 @@ def outputs_of_saved(
         raise UsageError(problem(given, expected, say("the works folder of a run has the model of each step")))
     model, tokenizer = models.load_saved(found)
     order = _order_of_labels(model.config, task, place)
-    own = Work(model, tokenizer, task, rows, ())
-    encoded = data_of(own, rows, min(max_length, models.longest(model, tokenizer))).encoded
+    encoded = encoded_of(tokenizer, task, rows, min(max_length, models.longest(model, tokenizer)))
     return Teacher(model, encoded, pad_id_of(tokenizer), (), folder, bf16=bf16).outputs()[..., order]
 
 

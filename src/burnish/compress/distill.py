@@ -44,7 +44,7 @@ from burnish.errors import UsageError, problem
 from burnish.train.evaluate import pad_id_of
 from burnish.train.loop import Settings, Trained, train
 from burnish.train.parts import Batching, Clip, Objective, Optimizer, Rates, Schedule, Weighting
-from burnish.train.prepare import bounded, data_of, encode_work, settings_for
+from burnish.train.prepare import bounded, encode_work, encoded_of, settings_for
 from burnish.train.scale import fit_scale
 from burnish.train.tweak import Tweak
 from burnish.words import say
@@ -141,10 +141,12 @@ class Distill:
     ) -> tuple[Teacher, Plan | None]:
         """The model that comes in, ready to be asked about all rows, and what of its layers is taught."""
         length = min(max_length, models.longest(work.model, work.tokenizer))
-        encoded = data_of(work, whole.train, length).encoded
+        encoded = encoded_of(work.tokenizer, work.task, whole.train, length)
         plan, weights = None, (self.hidden, self.attention, self.relations)
         if any(weights):
-            if work.tokenizer is not whole.tokenizer and encoded != data_of(whole, whole.train, max_length).encoded:
+            if work.tokenizer is not whole.tokenizer and encoded != encoded_of(
+                whole.tokenizer, work.task, whole.train, max_length
+            ):
                 given = say("'{student}' cuts text into other tokens than its teacher", student=self.student)
                 hint = "--with compress/distill:hidden=0,relations=0,student=..."
                 raise UsageError(problem(given, say("the same tokens, where layers are to be taught"), hint))

@@ -5,6 +5,7 @@ of a text (it guesses, see `burnish.data.text`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ def check(
     conflicts, scripts, languages, min_visible_drop, findings. Takes about two seconds for 10,000 sentences.
     """
     rows: list[Row] = [row for side in SIDES for row in getattr(splits, side)]
-    labels = _labels(splits, task)
+    labels, given = _labels(splits, task), _without_made(splits)
     found: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "task": task.name,
@@ -64,8 +65,8 @@ def check(
             "tokens": None if lengths is None else _tokens(lengths(rows), max_length),
         },
         "odd": facts.odd_texts(splits),
-        "duplicates": {"exact": exact_overlap(splits), "near": near_overlap(splits)},
-        "conflicts": conflicts(splits),
+        "duplicates": {"exact": exact_overlap(given), "near": near_overlap(given)},
+        "conflicts": conflicts(given),
         **facts.shares(rows),
         "min_visible_drop": _visible(splits, task, power),
     }
@@ -76,6 +77,12 @@ def _labels(splits: Splits, task: Task) -> list[dict[str, Any]]:
     if task.name in (REGRESS, ANSWERS):
         return []
     return span_facts.entity_counts(splits) if task.name == SEQUENCE else facts.label_counts(splits)
+
+
+def _without_made(splits: Splits) -> Splits:
+    """Rows made by augmentation are meant to be like others."""
+    sides = {side: tuple(row for row in getattr(splits, side) if not row.parent) for side in SIDES}
+    return replace(splits, **sides)
 
 
 def _balance(labels: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:

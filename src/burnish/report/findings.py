@@ -70,7 +70,7 @@ def _labels(labels: Sequence[Json]) -> Table | None:
         (str(one["label"]), *(show.count(one.get(s)) for s in SPLITS), show.share(one.get("share"))) for one in labels
     ]
     return Table(
-        caption=say("Rows of each label."),
+        caption=say("How often each label comes."),
         columns=(say("label"), *(f"#{say(split)}" for split in SPLITS), f"#{say('share of all')}"),
         rows=rows,
         fold=say("The {count} labels and their rows", count=len(rows)) if len(rows) > FEW_LABELS else "",

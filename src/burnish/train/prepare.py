@@ -15,7 +15,7 @@ from burnish.models import longest
 from burnish.tasks.answer import words_of
 from burnish.tasks.windows import answer_targets, word_targets
 from burnish.train import fp8, memory
-from burnish.train.batches import Bucketed, encode, encode_windows
+from burnish.train.batches import Bucketed, Encoded, encode, encode_windows
 from burnish.train.clip import ByNorm
 from burnish.train.defaults import choose, choose_length
 from burnish.train.doctor import doctor_for
@@ -32,6 +32,7 @@ __all__ = [
     "bounded",
     "data_of",
     "encode_work",
+    "encoded_of",
     "length_for",
     "one_answer_a_row",
     "precision_for",
@@ -227,6 +228,13 @@ def encode_work(work: Work, max_length: int) -> tuple[Data, Data]:
 def data_of(work: Work, rows: Rows, max_length: int) -> Data:
     """Rows as the model of `work` reads them, with their targets; what is cut into windows is several rows."""
     return _data(work.tokenizer, work.task, rows, max_length)
+
+
+def encoded_of(tokenizer: Any, task: Task, rows: Rows, max_length: int) -> Encoded:
+    """Rows as a model of `task` reads them; they need no labels."""
+    if task.reads == "rows":
+        return encode(tokenizer, rows, max_length)
+    return encode_windows(tokenizer, rows, max_length, task.reads)[0]
 
 
 def _data(tokenizer: Any, task: Task, rows: Rows, max_length: int) -> Data:
