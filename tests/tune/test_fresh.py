@@ -9,12 +9,14 @@ import torch
 from burnish import catalog
 from burnish.core import describe
 from burnish.errors import DataError, UsageError
+from burnish.tasks import make
 from burnish.train.batches import collate
+from burnish.train.texts import Texts
 from burnish.train.tweak import Tweak
 from burnish.tune.fresh import Fresh
 from burnish.tune.lora import LoRA
 from burnish.tune.rdrop import RDrop
-from tests.tiny import tiny_spans, tiny_work
+from tests.tiny import tiny_work
 from tests.tune.short_runs import cut_equals_straight, is_plain_and_reloads, same_weights, tuned
 from tests.tune.works import changes_training, same_under_accumulation
 
@@ -43,10 +45,6 @@ def seen(**settings):
     return spy.seen
 
 
-def plain_ids(work):
-    return [work.tokenizer(row.text)["input_ids"] for row in work.train]
-
-
 @pytest.mark.parametrize(("by", "share"), [(None, 0.5), (AEDA, 0.25), (AEDA, 1.0)])
 def test_the_share_of_changed_rows_is_the_same_in_every_epoch_and_the_versions_are_not(by, share) -> None:
     found, plain = seen(by=by, share=share), raw()
@@ -70,14 +68,14 @@ def test_a_run_that_was_killed_in_the_middle_of_an_epoch_ends_in_the_same_bits(t
 
 
 def test_it_changes_training_and_another_seed_or_share_changes_it_otherwise() -> None:
-    assert changes_training(Fresh(by=AEDA))
+    assert changes_training("cross_entropy", tweaks=(Fresh(by=AEDA),))
     a, b = (tuned(tweaks=(Fresh(by=AEDA, share=share),)) for share in (0.25, 0.75))
     assert not same_weights(a, b)
     assert a.notes["fresh"] == {"share": 0.25, "changed": 16}
 
 
 def test_micro_batches_change_nothing() -> None:
-    assert same_under_accumulation(Fresh(by=AEDA))
+    assert same_under_accumulation("cross_entropy", tweaks=(Fresh(by=AEDA),))
 
 
 def test_the_model_stays_plain_and_knows_the_new_words(tmp_path) -> None:
@@ -104,19 +102,14 @@ def test_pairs_have_one_side_changed_and_stay_pairs() -> None:
 
 def test_a_batch_without_changed_rows_is_left_as_it_is() -> None:
     work = tiny_work()
-    live = object.__new__(type(_live(work)))
-    live.now = {}
+    live = _live(work)
     encoded = [{"input_ids": [2, 5, 3]}]
     batch = {**collate(encoded, 0), "rows": torch.tensor([0])}
     assert live.changed(batch) is batch
 
 
 def _live(work):
-    from burnish.train.parts import Facts
-    from burnish.train.texts import Texts
-
     facts = SimpleNamespace(task=work.task, texts=Texts(work.tokenizer, work.train, 64), seed=0, steps=4, per_epoch=2)
-    assert isinstance(facts, SimpleNamespace) or isinstance(facts, Facts)
     return Fresh(by=AEDA).begin(facts)
 
 
@@ -129,7 +122,6 @@ def test_the_words_of_every_epoch_are_announced() -> None:
 
 
 def test_it_says_what_it_cannot_do() -> None:
-    work = tiny_work()
     silent = catalog.build("augment/homophones", {})
     with pytest.raises(DataError, match="can change none"):
         tuned(tweaks=(Fresh(by=silent),))
@@ -137,8 +129,9 @@ def test_it_says_what_it_cannot_do() -> None:
         Fresh(by=catalog.build("tune/rdrop"))
     with pytest.raises(UsageError, match="share"):
         Fresh(share=0.0)
-    assert work.train
-    assert tiny_spans(work.train)
+    words = replace(tiny_work(), task=make("sequence-labelling", labels=("O", "B-THING", "I-THING")))
+    with pytest.raises(UsageError, match="one answer a row"):
+        _live(words)
 
 
 def test_it_is_built_from_text_as_anywhere_else() -> None:
