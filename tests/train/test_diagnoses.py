@@ -197,6 +197,17 @@ def test_rate_too_low_is_a_loss_that_is_high_and_still_falls() -> None:
     assert diagnoses.rate_too_low(flat, replace(CASE, lr=1e-6)) is not None
 
 
+def test_a_rate_far_too_low_is_taken_to_the_usual_one_at_once() -> None:
+    low = replace(CASE, lr=1e-6)
+    flat = diary_of(LN2 + 0.01 * noise(60), scores=[0.5], valid=[LN2], looks=[GUESSING])
+    found = diagnoses.rate_far_too_low(flat, low)
+    assert found is not None
+    assert (found.kind, found.factor) == ("restart", pytest.approx(100))
+    assert diagnoses.rate_far_too_low(flat, CASE) is None  # it is not the rate
+    assert diagnoses.rate_far_too_low(diary_of(falling()[:60], scores=[0.8], looks=[LOOK]), low) is None  # it learns
+    assert diagnoses.rate_far_too_low(diary_of(LN2 + 0.01 * noise(10)), low) is None  # too early to say
+
+
 def test_underfit_is_a_loss_that_is_high_and_flat_on_both_sides() -> None:
     high = np.concatenate([np.linspace(LN2, 0.5, 60), np.full(140, 0.5)]) + 0.02 * noise(200)
     assert diagnoses.underfit(diary_of(high, scores=[0.75], valid=[0.5], looks=[LOOK]), CASE) is not None

@@ -253,6 +253,20 @@ def rate_too_low(diary: Diary, case: Case) -> Act | None:
     return Act("say", "rate too low", why, evidence, advice=say("three times the rate, or twice the epochs"))
 
 
+def rate_far_too_low(diary: Diary, case: Case) -> Act | None:
+    """Far below the usual rate, and nothing learned yet: waiting for the end would only cost the time."""
+    times = lr_over_usual(diary, case)
+    if times >= FAR_LOW or not diary.looks or since_peak(diary) < window(case) or done(diary, case) < HIGH_SHARE:
+        return None
+    (mean, error), nothing = recent(diary, case), reference(diary, case)
+    if mean + error < LOST * nothing or any(beats(look) for look in diary.looks):
+        return None
+    evidence = {"loss": short(mean), "nothing_learned": short(nothing), "lr_over_usual": short(times)}
+    why = say("the rate is {x:.2g} times the usual one, and nothing has been learned", x=times)
+    advice = say("leave lr out: the usual rate is known")
+    return Act("restart", "rate too low", why, evidence, factor=1 / times, advice=advice)
+
+
 def underfit(diary: Diary, case: Case) -> Act | None:
     """At the end: something was learned, the loss is high and no longer falls, on train as on dev."""
     if not case.plain or len(diary.curve) < SPIKE_LEAST or not diary.looks or done(diary, case) < 0.9:
@@ -272,5 +286,5 @@ def underfit(diary: Diary, case: Case) -> Act | None:
 
 AT_STEPS = (exploding_start, spike)
 AT_WINDOWS = (*AT_STEPS, rate_too_high)
-AT_EVALUATIONS = (overflow, rate_too_high, failed_run, dead_gradients)
+AT_EVALUATIONS = (overflow, rate_too_high, rate_far_too_low, failed_run, dead_gradients)
 AT_THE_END = (rate_too_low, underfit)

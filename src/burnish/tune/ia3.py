@@ -20,7 +20,7 @@ from torch import nn
 from burnish.errors import UsageError, problem
 from burnish.train.adapter import Adapter, encoder_linears, head_parts, need_peft
 from burnish.train.parts import Facts
-from burnish.train.tweak import Tweak
+from burnish.train.tweak import Need, Tweak
 from burnish.words import say
 
 __all__ = ["IA3", "scaled_layers"]
@@ -35,6 +35,7 @@ NOT_FEED_FORWARD = "attention.output.dense"
 class IA3(Tweak):
     merge: bool = True  # false: the adapter is also kept by itself, in peft's form, in the step's folder
 
+    need = Need(trains=0.001)
     relative_rate = 100.0  # on MiniLM and TREC; at a third of it the factors hardly move
 
     def __post_init__(self) -> None:

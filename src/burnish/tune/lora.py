@@ -23,7 +23,7 @@ from torch import nn
 from burnish.errors import UsageError, problem
 from burnish.train.adapter import Adapter, encoder_linears, head_parts, need_peft
 from burnish.train.parts import Facts
-from burnish.train.tweak import Tweak
+from burnish.train.tweak import Need, Tweak
 from burnish.words import say
 
 __all__ = ["LoRA"]
@@ -39,6 +39,7 @@ class LoRA(Tweak):
     merge: bool = True  # false: the adapter is also kept by itself, in peft's form, in the step's folder
 
     relative_rate = 10.0
+    need = Need(trains=0.02)  # rank 16 on an encoder of the usual width
 
     def __post_init__(self) -> None:
         need_peft("tune/lora")
