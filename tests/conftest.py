@@ -4,7 +4,12 @@ import importlib.util
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Time decides no test: on a busy machine any example may take long.
+hypothesis.settings.register_profile("burnish", deadline=None)
+hypothesis.settings.load_profile("burnish")
 
 
 def _package(name: str) -> Path:

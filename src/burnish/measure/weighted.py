@@ -64,7 +64,8 @@ def scorer(task: Task, outputs_NC: np.ndarray, targets: np.ndarray) -> Scorer:
 
 def _tallied(task: Any, outputs: np.ndarray, targets: np.ndarray) -> Scorer | None:
     """Of a task about words, which says itself what sums its metric is made of."""
-    tallies_NK = task.tallies(outputs, targets)
+    sums = getattr(task, "tallies", None)
+    tallies_NK = None if sums is None else sums(outputs, targets)
     if tallies_NK is None:
         return None
     return lambda w_RN: np.asarray(task.of_tallies(w_RN @ tallies_NK))
