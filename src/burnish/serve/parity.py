@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 
 from burnish import tasks
-from burnish.core import Rows
+from burnish.core import Row, Rows
 from burnish.errors import BurnishError, problem
 from burnish.serve.artifact import read_artifact, text_of
 from burnish.serve.predict import Local, outputs_of
-from burnish.serve.tokens import Text
 from burnish.units import as_one, same_width
 from burnish.words import say
 
@@ -49,9 +48,9 @@ def served_outputs(folder: Path, rows: Rows, *, concurrency: int = 16) -> Served
     server does not start or refuses a row.
     """
     answers: list[dict[str, Any]] = [{}] * len(rows)
-    reads = tasks.from_json(read_artifact(folder)["task"]).reads
     with running(folder) as port:
-        _ask_all(port, [text_of(row, reads) for row in rows], answers, concurrency)
+        reads = tasks.from_json(read_artifact(folder)["task"]).reads
+        _ask_all(port, rows, reads, answers, concurrency)
     outputs = as_one([answer["outputs"] for answer in answers])
     return Served([{k: v for k, v in answer.items() if k != "outputs"} for answer in answers], outputs)
 
@@ -117,8 +116,8 @@ def _ready(port: int) -> bool:
         connection.close()
 
 
-def _ask_all(port: int, texts: Sequence[Text], answers: list[dict[str, Any]], concurrency: int) -> None:
-    left, lock = iter(enumerate(texts)), threading.Lock()
+def _ask_all(port: int, rows: Rows, reads: str, answers: list[dict[str, Any]], concurrency: int) -> None:
+    left, lock = iter(enumerate(rows)), threading.Lock()
     errors: list[Exception] = []
 
     def client() -> None:
@@ -126,16 +125,16 @@ def _ask_all(port: int, texts: Sequence[Text], answers: list[dict[str, Any]], co
         try:
             while not errors:
                 with lock:
-                    i, text = next(left, (None, None))
-                if i is None or text is None:
+                    i, row = next(left, (None, None))
+                if i is None or row is None:
                     return
-                answers[i] = _ask(connection, text)
+                answers[i] = _ask(connection, row, reads)
         except Exception as error:
             errors.append(error)
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=client, daemon=True) for _ in range(min(concurrency, max(1, len(texts))))]
+    threads = [threading.Thread(target=client, daemon=True) for _ in range(min(concurrency, max(1, len(rows))))]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -144,17 +143,15 @@ def _ask_all(port: int, texts: Sequence[Text], answers: list[dict[str, Any]], co
         raise errors[0]
 
 
-def _ask(connection: http.client.HTTPConnection, text: Text) -> dict[str, Any]:
+def _ask(connection: http.client.HTTPConnection, row: Row, reads: str) -> dict[str, Any]:
+    text = text_of(row, reads)
     inputs = text if isinstance(text, str) else [list(text)]
     connection.request("POST", "/predict", json.dumps({"inputs": inputs, "truncate": True, "raw": True}))
     response = connection.getresponse()
     body = response.read()
     if response.status != 200:
         given = say(
-            "the server answered {status} for '{text}': {body}",
-            status=response.status,
-            text=str(text)[:80],
-            body=body[:300],
+            "the server answered {status} for row {id}: {body}", status=response.status, id=row.id, body=body[:300]
         )
         raise BurnishError(problem(given, "200", say("burnish serve, and ask for that row yourself")))
     return dict(json.loads(body)[0])
