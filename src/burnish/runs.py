@@ -5,6 +5,7 @@ runs/NAME/
   rows/             train.jsonl, valid.jsonl, test.jsonl: the rows as they were split
   check.json        what `burnish check` found in them
   recipe.yaml       the steps that were chosen, every setting written out
+  augment.json      what augmentation made and gave, where it was asked for
   records.jsonl     one Record a line
   candidates.json   every candidate: steps, engine, quality, size, speed, why it was kept or dropped
   predictions/      SPLIT-WHO.jsonl: one row a line, so that every number can be recomputed and paired

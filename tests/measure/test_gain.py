@@ -69,3 +69,11 @@ def test_every_metric_can_be_paired() -> None:
     worse, better = ([targets + rng.normal(0, s, (80, 1)).astype(np.float32) for _ in range(3)] for s in (2.0, 0.2))
     assert gain(task, targets, worse, better).low > 0
     assert isinstance(gain(task, targets, worse, better), Gain)
+
+
+def test_no_changed_row_proves_no_more_than_so_many_rows_can() -> None:
+    """The answers differ, and are right on the same rows."""
+    truth, without, _ = pairs(np.random.default_rng(3), 50, 3, 0.0)
+    found = gain(TASK, truth, without, [2 * outputs for outputs in without])
+    assert found.value == 0
+    assert found.low < -2 < 2 < found.high

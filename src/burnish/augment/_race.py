@@ -16,30 +16,37 @@ from burnish.words import say
 
 __all__ = ["confirmed", "race", "told"]
 
+HEAT = 24  # evaluations in a heat, so that the fewer are left, the better each is known
 FRESH = 1000  # the first turn of those kept for the end
 
 
 def race(proxy: Proxy, arms: Sequence[Arm], splits: int) -> Arm | None:
     """The best arm, when any seems better than none; arms that refuse these rows leave with their own words."""
-    standing, begin = list(arms), 0
+    standing, begin, heat = list(arms), 0, 0
     while standing:
+        turns = range(begin, begin + max(splits, HEAT // len(standing) if len(standing) > 1 else 0))
         for number, arm in enumerate(standing):
             desk().report(say("trying {name}", name=arm.name), number / len(standing), {})
-            _tried(proxy, arm, range(begin, begin + splits))
-        standing = sorted((a for a in standing if not a.why), key=lambda a: -a.mean)
-        for arm in standing:
-            arm.why = say("not better than none") if arm.mean <= 0 else ""
-        standing = [arm for arm in standing if not arm.why]
+            _tried(proxy, arm, turns)
+        standing = _better_half(standing, last=heat > 0 or len(standing) < 3)
         if len(standing) < 2 or desk().seconds_left() < 0:
             break
-        for arm in standing[(len(standing) + 1) // 2 :]:
-            arm.why = say("others are better")
-        standing, begin = standing[: (len(standing) + 1) // 2], begin + splits
-        if len(standing) == 1:
-            break
+        begin, heat = turns.stop, heat + 1
     for arm in standing[1:]:
         arm.why = say("the time was used up")
     return standing[0] if standing else None
+
+
+def _better_half(arms: Sequence[Arm], *, last: bool) -> list[Arm]:
+    """The best first. After the first heat, whose few splits are mostly luck, nobody leaves for being below none."""
+    ranked = sorted((arm for arm in arms if not arm.why), key=lambda arm: -arm.mean)
+    kept = ranked[: (len(ranked) + 1) // 2]
+    for arm in ranked:
+        if last and arm.mean <= 0:
+            arm.why = say("not better than none")
+        elif arm not in kept:
+            arm.why = say("others are better")
+    return [arm for arm in kept if not arm.why]
 
 
 def _tried(proxy: Proxy, arm: Arm, turns: Sequence[int]) -> None:

@@ -1,6 +1,6 @@
 """Choose a technique: try those that suit the rows on a cheap stand-in for training, and take the best, or none.
 
-Papers: the race is that of Jamieson, Talwalkar, AISTATS 2016, arXiv:1502.07943 (_race.py); the proxy and its interval
+Paper: the race is that of Jamieson, Talwalkar, AISTATS 2016, arXiv:1502.07943 (_race.py); the proxy and its interval
 are in _proxy.py. That a technique must beat as much training without it: Longpre, Wang, DuBois, arXiv:2010.01764.
 Differs from searches for policies: techniques alone, each with one or two amounts; see augment/learned for two in
 turn. Whoever leads must be better than none on splits that it was not chosen by, or the rows stay as they are.
@@ -36,7 +36,7 @@ class Auto:
     techniques: tuple[str, ...] = ()  # such as aeda,synonyms:own=words.txt; none: those that need no model
     ratios: tuple[float, ...] = (0.5, 2.0)  # how many new rows, as shares of the original ones; each is tried
     splits: int = 3  # of the training rows for each arm in each heat, 2 or more
-    confirm: int = 8  # fresh splits on which the winner must be better than none, 2 or more
+    confirm: int = 12  # fresh splits on which the winner must be better than none, 2 or more
     rows: int = 400  # at most so many training rows are used to choose with
 
     def __post_init__(self) -> None:

@@ -45,7 +45,7 @@ class Learned:
     trials: int = 30  # sub-policies that are tried, 2 or more
     keep: int = 3  # of the best of them that make the policy, 1 or more
     splits: int = 2  # of the training rows for each trial, 2 or more
-    confirm: int = 8  # fresh splits on which the policy must be better than none, 2 or more
+    confirm: int = 12  # fresh splits on which the policy must be better than none, 2 or more
     rows: int = 400  # at most so many training rows are used to search with
     filters: tuple[str, ...] = ("usual",)  # what a new row may not be, such as usual, meaning or label:tau=0.6
     weight: float = 1.0  # of a new row in training

@@ -129,13 +129,11 @@ def gain(
     pairs = list(zip(without, with_, strict=True))
     by_seed = tuple(100 * float(task.score(b, targets) - task.score(a, targets)) for a, b in pairs)
     value, seeds = float(np.mean(by_seed)), len(pairs)
-    if seeds == 1:
-        drop = paired_drop(task, with_[0], without[0], targets, level=level)
-        return Gain(value, drop.low, drop.high, drop.p, 1, by_seed)
-    rows, luck = _rows_variance(task, targets, pairs), float(np.var(by_seed, ddof=1)) / seeds
+    rows, luck = _rows_variance(task, targets, pairs), float(np.var(by_seed, ddof=1)) / seeds if seeds > 1 else 0.0
     total = rows + luck
-    if total <= 0:  # the same answers everywhere
-        return Gain(value, value, value, 1.0 if value == 0 else 0.0, seeds, by_seed)
+    if seeds == 1 or total <= 0:  # one pair, or no row differs: what so many rows can show, and no more
+        drop = paired_drop(task, with_[0], without[0], targets, level=level)
+        return Gain(value, drop.low, drop.high, drop.p, seeds, by_seed)
     freedom = total**2 / (luck**2 / (seeds - 1) + rows**2 / max(1, len(targets) - 1))
     half, p = student.ppf((1 + level) / 2, freedom) * total**0.5, 2 * student.sf(abs(value) / total**0.5, freedom)
     return Gain(value, value - float(half), value + float(half), float(p), seeds, by_seed)
