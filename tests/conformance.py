@@ -1,12 +1,15 @@
 """The promises every step keeps. A new technique gets them all by standing in its folder."""
 
 import ast
+import atexit
 import copy
+import functools
+import hashlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from random import Random
@@ -151,24 +154,44 @@ def names_its_paper(name: str) -> None:
 
 
 def same_seed_gives_the_same_result_in_another_process(name: str) -> None:
+    assert len({_elsewhere(seed)(name) for seed in ("1", "2")}) == 1
+
+
+def fingerprint(name: str) -> str:
+    """Hash of what a step makes of its work, always with the same seed."""
+    made = quick(name)(work_for(name), Random("s"))
+    return hashlib.sha256(outputs(made).tobytes() + repr(list(made.train)).encode()).hexdigest()
+
+
+@functools.cache
+def _elsewhere(hash_seed: str) -> Callable[[str], str]:
+    """`fingerprint` in a process with a hash seed of its own, which takes name after name until this one ends."""
     code = (
-        "import sys, hashlib; from random import Random; from tests.conformance import quick, outputs;"
-        "from tests.conformance import work_for; import torch; torch.set_num_threads(2);"
-        f"made = quick({name!r})(work_for({name!r}), Random('s')); rows = repr(list(made.train)).encode();"
-        "print(hashlib.sha256(outputs(made).tobytes() + rows).hexdigest())"
+        "import sys, torch; from tests.conformance import fingerprint; torch.set_num_threads(2)\n"
+        "for line in sys.stdin: print('>', fingerprint(line.strip()), flush=True)"
     )
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=Path(__file__).parents[1],
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(found) == 1
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    atexit.register(process.kill)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    write, read = process.stdin, process.stdout
+
+    def ask(name: str) -> str:
+        write.write(f"{name}\n")
+        write.flush()
+        for line in read:
+            if line.startswith("> "):
+                return line
+        raise AssertionError(f"the other process ended on {name}: its last words are on stderr")
+
+    return ask
 
 
 def leaves_its_input_alone(name: str) -> None:
