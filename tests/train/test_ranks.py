@@ -220,7 +220,7 @@ def small_things(folder: Path) -> dict[str, Any]:
         "agree": [ranks.agree(rank), ranks.agree(7)],
         "gradient": parameter.grad.tolist(),
         "unused": unused.grad is None,
-        "spread": ranks.spread(1, 2, lambda rows: np.full((len(rows), 2), 3.0, dtype=np.float32)).tolist(),
+        "spread": ranks.spread(1, (2,), lambda rows: np.full((len(rows), 2), 3.0, dtype=np.float32)).tolist(),
         "inside": inside,
         "outside": torch.rand(1).item(),
     }

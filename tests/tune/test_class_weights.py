@@ -83,5 +83,5 @@ def test_a_bad_setting_says_what_would_be_good(wrong: float) -> None:
 
 
 def test_a_task_of_numbers_refuses_it() -> None:
-    with pytest.raises(UsageError, match="targets are numbers"):
+    with pytest.raises(UsageError, match="tune/class_weights for regression"):
         tuned(work_for("mean_squared_error"), weighting=ClassWeights())
