@@ -65,11 +65,9 @@ def confirmed(proxy: Proxy, arm: Arm, pairs: int) -> dict[str, Any]:
     _tried(proxy, arm, turns)
     found = arm.to_json(turns)
     valid: dict[str, Any] = {}
-    if arm.why:
-        pass
-    elif found["pairs"] < 2 or found["low"] <= 0:
+    if not arm.why and (found["pairs"] < 2 or found["low"] <= 0):
         arm.why = say("on fresh splits it is not shown to be better than none")
-    else:
+    if not arm.why:
         valid = proxy.look(arm)
         arm.chosen = not valid or valid["low"] <= 0
         arm.why = "" if arm.chosen else say("on the validation rows it is worse")

@@ -23,6 +23,7 @@ from burnish import models, runs
 from burnish.catalog import build
 from burnish.core import Desk, Work, lend
 from burnish.errors import BurnishError, DataError, Missing, UsageError
+from burnish.measure.word_baselines import nothing
 from burnish.plan import space as spaces
 from burnish.plan.budget import Budget
 from burnish.plan.candidate import torch_outputs
@@ -140,7 +141,9 @@ def _rescued(events: Sequence[Mapping[str, Any]]) -> str:
 
 def _floor(work: Work) -> float:
     """The score of answers that know nothing."""
-    score = work.task.score(np.zeros((len(work.valid), work.task.width), np.float32), work.task.encode(work.valid))
+    nothing_N = np.zeros((len(work.valid), work.task.width), np.float32)
+    said = nothing_N if work.task.reads == "rows" else nothing(work.task, work.valid)
+    score = work.task.score(said, work.task.encode(work.valid))
     return min(0.0, score) if math.isfinite(score) else -1.0
 
 
