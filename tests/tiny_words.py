@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from burnish.core import Row, Span, Task, Work
-from burnish.models import with_logits
+from burnish.heads import with_logits
 from burnish.tasks import make
 from burnish.tasks.label_words import tags_of
 from tests.families import OWN, USUAL

@@ -4,30 +4,27 @@ Weights are read from safetensors only. Pickle can run code while it is read, so
 """
 
 import contextlib
-import functools
 import importlib
 import importlib.util
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from burnish.core import Task
 from burnish.errors import Missing, UsageError, problem
+from burnish.heads import HEADS, architecture_of, auto, auto_class, head_named, head_settings, redraw_head, with_logits
 from burnish.runs import read_json, write_json
 from burnish.words import say
 
 __all__ = [
     "FAMILIES",
-    "HEADS",
     "READ_WHOLE",
     "Family",
     "add_structure",
     "as_float",
-    "auto_class",
-    "decoding",
     "family",
     "layers",
     "leaves_early",
@@ -35,13 +32,11 @@ __all__ = [
     "load_saved",
     "longest",
     "onnx_translations",
-    "output_names",
     "precision",
     "resolve",
     "save",
     "save_weights",
     "segments",
-    "with_logits",
 ]
 
 
@@ -238,16 +233,16 @@ def load(spec: str, task: Task, *, seed: int, new_head: bool = False) -> tuple[A
         config = AutoConfig.from_pretrained(place, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         has_head = _check_head(config, place, task, new_head)
-        model = _auto(HEADS[task.reads]).from_pretrained(
+        model = auto(HEADS[task.reads]).from_pretrained(
             place,
             trust_remote_code=False,
             use_safetensors=True,
             dtype="float32",
             ignore_mismatched_sizes=new_head or not has_head,
-            **_head_settings(task),
+            **head_settings(task),
         )
-        if not has_head and _head_named(config):
-            _redraw_head(model, task.width)  # one for another kind of task may be of the same size by chance
+        if not has_head and head_named(config):
+            redraw_head(model, task.width)  # one for another kind of task may be of the same size by chance
         model.config.architectures = [type(model).__name__]
     if not tokenizer.is_fast:
         raise UsageError(
@@ -260,104 +255,9 @@ def load(spec: str, task: Task, *, seed: int, new_head: bool = False) -> tuple[A
     return with_logits(model), tokenizer
 
 
-# What a task reads -> how transformers calls the models that answer it.
-HEADS = {"rows": "SequenceClassification", "words": "TokenClassification", "answers": "QuestionAnswering"}
-
-
-def _auto(head: str) -> Any:
-    import transformers
-
-    return getattr(transformers, f"AutoModelFor{head}")
-
-
-def auto_class(config: Any) -> Any:
-    """What of transformers loads a model with this config: by its head, a classifier's where none is named."""
-    return _auto(_head_named(config) or HEADS["rows"])
-
-
-def _architecture(config: Any) -> str:
-    return str((getattr(config, "architectures", None) or [""])[0])
-
-
-def _head_named(config: Any) -> str:
-    """Which of HEADS the checkpoint has; "" for none of them."""
-    return next((head for head in HEADS.values() if _architecture(config).endswith(f"For{head}")), "")
-
-
-def _redraw_head(model: Any, width: int) -> None:
-    import torch
-
-    head = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m.out_features == width][-1]
-    torch.nn.init.normal_(head.weight, std=getattr(model.config, "initializer_range", 0.02))
-    torch.nn.init.zeros_(head.bias)
-
-
-def with_logits(model: Any) -> Any:
-    """`model` itself; one that finds answers gives them as `logits` [B, S, 2] too, start and end of each token."""
-    kind: Any = type(model)
-    if kind.__name__.endswith("ForQuestionAnswering") and not hasattr(model, "burnish_base"):
-        model.__class__ = _answering(kind)
-    return model
-
-
-@functools.cache
-def _answering(base: Any) -> Any:
-    """A subclass under the same name. Not a hook: adapters call `forward` itself."""
-    import torch
-
-    class Answering(base):
-        burnish_base = base
-
-        @functools.wraps(base.forward)  # the names of its inputs are looked up
-        def forward(self, *args: Any, **kwargs: Any) -> Any:
-            """Padding starts and ends nothing: its logits are as good as minus infinity."""
-            found = super().forward(*args, **kwargs)
-            logits_BS2 = torch.stack([found.start_logits, found.end_logits], -1).float()
-            mask_BS = kwargs.get("attention_mask")
-            if mask_BS is not None:
-                logits_BS2 = logits_BS2 - 1e4 * (1 - mask_BS[:, :, None].to(logits_BS2.dtype))
-            found.logits = logits_BS2
-            return found
-
-    Answering.__name__ = Answering.__qualname__ = base.__name__
-    return Answering
-
-
-def decoding(model: Any, task: Task) -> Task:
-    """`task` as the outputs of this model are to be read: with what a CRF in it has learned of tag after tag."""
-    steps = getattr(model, "crf_steps", None)
-    if steps is None:
-        return task
-    return replace(task, steps=tuple(map(tuple, steps.detach().double().cpu().tolist())))  # type: ignore[type-var]
-
-
-def output_names(task: Task) -> dict[int, str]:
-    """What a config calls the outputs."""
-    if task.reads == "answers":
-        return {0: "start", 1: "end"}
-    return dict(enumerate(task.labels)) or {0: "value"}
-
-
-def _head_settings(task: Task) -> dict[str, Any]:
-    kinds = {
-        "word_cross_entropy": None,
-        "span_cross_entropy": None,
-        "cross_entropy": "single_label_classification",
-        "binary_cross_entropy": "multi_label_classification",
-        "mean_squared_error": "regression",
-    }
-    names = output_names(task)
-    return {
-        "num_labels": task.width,
-        "id2label": names,
-        "label2id": {name: i for i, name in names.items()},
-        "problem_type": kinds[task.objective],
-    }
-
-
 def _check_head(config: Any, place: str, task: Task, new_head: bool) -> bool:
     """Whether the checkpoint has a head for this kind of task. Raises UsageError where it has one of another size."""
-    architecture, has_head = _architecture(config), _head_named(config) == HEADS[task.reads]
+    architecture, has_head = architecture_of(config), head_named(config) == HEADS[task.reads]
     if has_head and config.num_labels != task.width and not new_head:
         raise UsageError(
             problem(

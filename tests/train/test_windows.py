@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from burnish import models
+from burnish import heads, models
 from burnish.core import FILL, Row, Span
 from burnish.errors import DataError, UsageError
 from burnish.tasks.tags import rules
@@ -181,7 +181,7 @@ def test_a_crf_learns_its_steps_and_they_travel(tmp_path) -> None:
     made = FineTune(epochs=2, lr=1e-3, precision="fp32", doctor="off", tweaks=(Crf(),))(work, Random(0))
     steps = made.model.crf_steps.detach()
     assert steps.abs().max() > 0.05
-    assert models.decoding(made.model, work.task).steps != ()
+    assert heads.decoding(made.model, work.task).steps != ()
     models.save(made.model, made.tokenizer, tmp_path)
     again, tokenizer = models.load_saved(tmp_path)
     expected = outputs_of_rows(made.model, made.tokenizer, work.valid, 64, task=work.task)

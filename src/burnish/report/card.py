@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from burnish.models import HEADS
+from burnish.heads import HEADS
 from burnish.report import show
 from burnish.report.answer import ENGINES, answer, chosen_of, precision_of
 from burnish.report.files import Files

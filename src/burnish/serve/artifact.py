@@ -53,7 +53,7 @@ def write_artifact(
     Raises UsageError when the engine cannot express the model, Missing when the engine is not installed or the disk
     is full; whatever was in `folder` is then still there.
     """
-    from burnish.models import decoding
+    from burnish.heads import decoding
 
     maker = _maker(engine, precision)
     with replaced_folder(folder) as made:
@@ -92,7 +92,7 @@ def _maker(name: str, precision: str) -> Any:
 
 def _labelled(model: Any, task: Task) -> Any:
     """`model` under a config that names the labels; the weights are shared, the caller's config is left alone."""
-    from burnish.models import output_names
+    from burnish.heads import output_names
 
     names = output_names(task)
     made = copy.copy(model)

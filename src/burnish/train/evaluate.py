@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from burnish import models
+from burnish import heads, models
 from burnish.core import Rows, Task
 from burnish.tasks.windows import of_rows
 from burnish.train.batches import Encoded, batch_order, collate, encode, encode_windows, exact_batches
@@ -28,7 +28,7 @@ def outputs_of_rows(
         return model_outputs(model, encode(tokenizer, rows, max_length), pad_id_of(tokenizer), bf16=bf16)
     encoded, layouts = encode_windows(tokenizer, rows, max_length, task.reads)
     found = model_outputs(model, encoded, pad_id_of(tokenizer), bf16=bf16)
-    return models.decoding(model, task).read(of_rows(task.reads, found, layouts))
+    return heads.decoding(model, task).read(of_rows(task.reads, found, layouts))
 
 
 def model_outputs(model: Any, encoded: Encoded, pad_id: int, *, bf16: bool = False, size: int = 32) -> np.ndarray:

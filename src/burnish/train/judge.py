@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from burnish import models
+from burnish import heads
 from burnish.core import FILL, Task
 from burnish.train import ranks
 from burnish.train.evaluate import model_outputs
@@ -34,7 +34,7 @@ class Judge:
         asked_N = torch.from_numpy(words_in(self.task.objective, self.valid.targets))
         loss = (loss_N * asked_N).sum().item() / max(int(asked_N.sum()), 1)
         if self.valid.whole:
-            outputs_NC = self.valid.whole.outputs(models.decoding(self.model, self.task), outputs_NC)
+            outputs_NC = self.valid.whole.outputs(heads.decoding(self.model, self.task), outputs_NC)
         else:
             outputs_NC = outputs_NC * self.scale.std + self.scale.mean
         return loss, self.task.score(outputs_NC, self.answers), outputs_NC

@@ -56,7 +56,8 @@ def load(folder: Path, *, threads: int, callers: int = 1) -> Predictor:
     import torch
     from transformers import AutoConfig
 
-    from burnish.models import auto_class, quiet, with_logits
+    from burnish.heads import auto_class, with_logits
+    from burnish.models import quiet
 
     inside(folder, FILE)
     device = "cuda" if torch.cuda.is_available() else "cpu"
